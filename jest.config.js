@@ -1,0 +1,36 @@
+/** One Jest project a kind of test; `node tests/run.ts` runs them one after the other. */
+const shared = {
+  rootDir: import.meta.dirname,
+  testEnvironment: "node",
+  extensionsToTreatAsEsm: [".ts"],
+  transform: {
+    "^.+[.]ts$": [
+      "@swc/jest",
+      {
+        jsc: { parser: { syntax: "typescript" }, target: "es2024" },
+        module: { type: "es6" },
+        sourceMaps: "inline",
+      },
+    ],
+  },
+  modulePathIgnorePatterns: ["<rootDir>/build/"],
+};
+
+const project = (name, more = {}) => ({
+  ...shared,
+  displayName: name,
+  testMatch: [`<rootDir>/tests/${name}/**/*.test.ts`],
+  ...more,
+});
+
+const configuration = {
+  projects: [
+    project("unit"),
+    project("simulation"),
+    project("link"),
+    project("apiserver"),
+    project("cluster", { globalSetup: "<rootDir>/tests/cluster/setup.ts" }),
+  ],
+};
+
+export default configuration;
