@@ -4,7 +4,15 @@
  */
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, globSync, mkdirSync, readFileSync, renameSync, rmSync, utimesSync } from "node:fs";
+import {
+  existsSync,
+  globSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  utimesSync,
+} from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { attempt, run } from "./command.ts";
@@ -30,11 +38,18 @@ export function cacheDirectory(): string {
 }
 
 /** Hash of the names and contents of files in a folder, and of more texts; 16 hex digits. */
-export function contentHash(folder: string, names: readonly string[], ...more: readonly string[]): string {
+export function contentHash(
+  folder: string,
+  names: readonly string[],
+  ...more: readonly string[]
+): string {
   const hash = createHash("sha256");
   for (const text of more) hash.update(`${text}\0`);
   for (const name of names.toSorted())
-    hash.update(`${name}\0`).update(readFileSync(join(folder, name))).update("\0");
+    hash
+      .update(`${name}\0`)
+      .update(readFileSync(join(folder, name)))
+      .update("\0");
   return hash.digest("hex").slice(0, 16);
 }
 
@@ -49,7 +64,11 @@ async function checkGo(): Promise<void> {
 }
 
 /** The go command's environment: an older Go (1.21 and up) fetches the newer one that it needs. */
-const GO_ENVIRONMENT = { CGO_ENABLED: "0", GOTOOLCHAIN: "auto", GOFLAGS: "-buildvcs=false -mod=readonly" };
+const GO_ENVIRONMENT = {
+  CGO_ENABLED: "0",
+  GOTOOLCHAIN: "auto",
+  GOFLAGS: "-buildvcs=false -mod=readonly",
+};
 
 /** Shows one line that grows, at most once a second, or plain lines where nobody watches. */
 function progress(total: number): (done: number) => void {
@@ -71,7 +90,11 @@ async function compile(target: string): Promise<void> {
     const child = spawn(
       "go",
       ["build", "-v", "-trimpath", "-ldflags", LINKER_FLAGS, "-o", `${target}/`, "./..."],
-      { cwd: SOURCE, env: { ...process.env, ...GO_ENVIRONMENT }, stdio: ["ignore", "ignore", "pipe"] },
+      {
+        cwd: SOURCE,
+        env: { ...process.env, ...GO_ENVIRONMENT },
+        stdio: ["ignore", "ignore", "pipe"],
+      },
     );
     let done = 0;
     let tail = "";
@@ -103,7 +126,9 @@ export async function compiledPrograms(): Promise<string> {
   return await withLock(join(cacheDirectory(), "compile.lock"), "compiling", async () => {
     if (existsSync(folder)) return folder;
     const draft = `${folder}.${process.pid}`;
-    process.stderr.write("compiling Kubernetes from Go modules: once, about ten minutes on two cores\n");
+    process.stderr.write(
+      "compiling Kubernetes from Go modules: once, about ten minutes on two cores\n",
+    );
     try {
       await compile(draft);
       renameSync(draft, folder);

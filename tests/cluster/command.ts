@@ -18,7 +18,10 @@ export interface RunOptions {
 }
 
 /** Runs a program to its end and tells how it ended. */
-export async function attempt(command: readonly string[], options: RunOptions = {}): Promise<Outcome> {
+export async function attempt(
+  command: readonly string[],
+  options: RunOptions = {},
+): Promise<Outcome> {
   const [program = "", ...rest] = command;
   return await new Promise((resolve, reject) => {
     const child = spawn(program, rest, {
@@ -33,7 +36,11 @@ export async function attempt(command: readonly string[], options: RunOptions = 
     child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
     child.on("error", reject);
     child.on("close", (status, signal) =>
-      resolve({ status: status ?? 1, stdout, stderr: stderr + (signal ? `ended by ${signal}` : "") }),
+      resolve({
+        status: status ?? 1,
+        stdout,
+        stderr: stderr + (signal ? `ended by ${signal}` : ""),
+      }),
     );
     child.stdin.on("error", () => undefined); // a program that does not read its input
     child.stdin.end(options.input ?? "");

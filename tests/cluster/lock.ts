@@ -35,6 +35,16 @@ function take(file: string, purpose: string): boolean {
   }
 }
 
+const held = new Set<string>();
+
+/** Gives up every lock of this process, for a signal handler that ends it. */
+export function releaseLocks(): void {
+  for (const file of held) rmSync(file, { force: true });
+  held.clear();
+}
+
+process.once("exit", releaseLocks);
+
 /**
  * Runs something while holding a lock file.
  * @throws UsageError when another process holds it for longer than `patienceSeconds`.
@@ -54,12 +64,11 @@ export async function withLock<T>(
       `process ${other?.pid ?? "?"} is ${other?.purpose ?? "busy"} and holds ${file}: wait for it, or end it`,
     );
   }
-  const release = (): void => rmSync(file, { force: true });
-  process.once("exit", release);
+  held.add(file);
   try {
     return await act();
   } finally {
-    process.off("exit", release);
-    release();
+    held.delete(file);
+    rmSync(file, { force: true });
   }
 }
