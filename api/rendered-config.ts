@@ -9,37 +9,17 @@
 import { Type, type Static } from "@sinclair/typebox";
 import { Ajv } from "ajv";
 import { parse, stringify } from "yaml";
+import { ANNOUNCE_FROM } from "./address-pool.ts";
+import { labelSelector } from "./label.ts";
+import { LOG_LEVELS } from "./metallb.ts";
+import { closed, oneOf } from "./schema.ts";
 
 /** Key of the ConfigMap's data under which the document stands. */
 export const CONFIG_KEY = "config";
 /** Name of the ConfigMap. */
 export const CONFIG_NAME = "config";
 
-const closed = { additionalProperties: false } as const;
-
-const labelSelector = Type.Object(
-  {
-    matchLabels: Type.Optional(Type.Record(Type.String(), Type.String())),
-    matchExpressions: Type.Optional(
-      Type.Array(
-        Type.Object(
-          {
-            key: Type.String(),
-            operator: Type.Union([
-              Type.Literal("In"),
-              Type.Literal("NotIn"),
-              Type.Literal("Exists"),
-              Type.Literal("DoesNotExist"),
-            ]),
-            values: Type.Optional(Type.Array(Type.String())),
-          },
-          closed,
-        ),
-      ),
-    ),
-  },
-  closed,
-);
+const selector = labelSelector("");
 
 const pool = Type.Object(
   {
@@ -52,16 +32,16 @@ const pool = Type.Object(
     priority: Type.Integer({ minimum: 0 }),
     /** Namespaces that may use the pool; with both lists empty, all. */
     namespaces: Type.Array(Type.String()),
-    "namespace-selectors": Type.Array(labelSelector),
+    "namespace-selectors": Type.Array(selector),
     /** A Service must match one of them; empty: every Service. */
-    "service-selectors": Type.Array(labelSelector),
+    "service-selectors": Type.Array(selector),
     /** How long a released address rests before it is handed out again. */
     "cooldown-seconds": Type.Integer({ minimum: 0 }),
     /** Nodes that may announce; empty: all. */
-    "node-selectors": Type.Array(labelSelector),
+    "node-selectors": Type.Array(selector),
     /** Interfaces to announce on, by exact name; empty: all. */
     interfaces: Type.Array(Type.String()),
-    "announce-from": Type.Union([Type.Literal("EndpointNodes"), Type.Literal("AllNodes")]),
+    "announce-from": oneOf(ANNOUNCE_FROM, {}),
   },
   closed,
 );
@@ -69,11 +49,7 @@ const pool = Type.Object(
 const renderedConfig = Type.Object(
   {
     "address-pools": Type.Array(pool),
-    "log-level": Type.Union(
-      (["all", "debug", "info", "warn", "error", "none"] as const).map((level) =>
-        Type.Literal(level),
-      ),
-    ),
+    "log-level": oneOf(LOG_LEVELS, {}),
     /** Only Services of this class are ours; empty: Services without a class. */
     "load-balancer-class": Type.String(),
     /** Announce from nodes labelled exclude-from-external-load-balancers too. */
@@ -84,8 +60,7 @@ const renderedConfig = Type.Object(
   closed,
 );
 
-/** A label selector as Kubernetes has it (meta/v1). */
-export type LabelSelector = Static<typeof labelSelector>;
+export type { LabelSelector } from "./label.ts";
 /** One pool of the rendered configuration. */
 export type PoolConfig = Static<typeof pool>;
 /** The whole rendered configuration. */
@@ -96,7 +71,9 @@ export type ParsedConfig =
   | { readonly ok: true; readonly value: RenderedConfig }
   | { readonly ok: false; readonly reason: "malformed" | "invalid"; readonly message: string };
 
-const validate = new Ajv({ allErrors: true, strict: false }).compile<RenderedConfig>(renderedConfig);
+const validate = new Ajv({ allErrors: true, strict: false }).compile<RenderedConfig>(
+  renderedConfig,
+);
 
 /**
  * Reads a rendered configuration.
