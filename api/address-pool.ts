@@ -7,6 +7,7 @@ import {
   specialUse,
   type AddressRange,
 } from "../packet/address/range.ts";
+import { ENTRY_RULES } from "./address-rules.ts";
 import { conditions } from "./condition.ts";
 import type { Fault, FaultReason } from "./fault.ts";
 import { AGE, storedApiVersion, type Kind } from "./kind.ts";
@@ -24,37 +25,10 @@ export const PROTOCOLS = ["layer2", "bgp"] as const;
 /** From which nodes an address is announced while the traffic policy is Cluster. */
 export const ANNOUNCE_FROM = ["EndpointNodes", "AllNodes"] as const;
 
-// The parts of an entry, in CEL. `ends` is true for a well-formed range only.
-const isRange = "self.contains('-')";
-const ends = "self.split('-').map(end, end.trim())";
-const isWellFormed = `(isIP(self) || isCIDR(self) || (${ends}.size() == 2 && ${ends}.all(end, isIP(end))))`;
-const isRangeOfTwo = `${isRange} && ${isWellFormed}`;
-const isIPv4Range = `${isRangeOfTwo} && ${ends}.all(end, ip(end).family() == 4)`;
-const octets = `${ends}.map(end, end.split('.').map(octet, int(octet)))`;
-const number = (i: number): string =>
-  `((r[${i}][0] * 256 + r[${i}][1]) * 256 + r[${i}][2]) * 256 + r[${i}][3]`;
-
 const entry = Type.String({
   minLength: 1,
   maxLength: MAX_ENTRY,
-  ...rules(
-    [
-      `self == self.trim() && ${isWellFormed}`,
-      "must be an address (192.0.2.1), a CIDR (192.0.2.0/24) or a range (192.0.2.1-192.0.2.9), without leading zeros, zones or spaces at the ends",
-    ],
-    [
-      "!isCIDR(self) || cidr(self) == cidr(self).masked()",
-      "has bits set after the prefix length: write the network's first address, or the one address without a prefix length",
-    ],
-    [
-      `!(${isRangeOfTwo}) || ${ends}.map(end, ip(end).family()).all(family, family == ip(${ends}[0]).family())`,
-      "begins with an address of one family and ends with one of the other: give each family an entry of its own",
-    ],
-    [
-      `!(${isIPv4Range}) || [${octets}].all(r, ${number(0)} <= ${number(1)})`,
-      "starts after its end: exchange the two addresses",
-    ],
-  ),
+  "x-kubernetes-validations": ENTRY_RULES,
 });
 
 const serviceAllocation = Type.Object(
@@ -268,7 +242,7 @@ const checkSpec = checker(spec, "spec");
 
 /**
  * Finds everything that is wrong with the spec of one pool by itself: what the CRD refuses, and what
- * CEL cannot see (the order of IPv6 ranges, special addresses inside a range, entries that overlap).
+ * CEL cannot see (special addresses inside a range, entries that overlap).
  * Overlap between pools is not looked at.
  * @returns empty when the pool can be used
  */

@@ -183,11 +183,12 @@ const affinity = Type.Object(
 const quantity = Type.Unsafe<number | string>({
   anyOf: [{ type: "integer" }, { type: "string" }],
   minimum: 0,
+  maxLength: 32,
   pattern: "^[+]?([0-9]+([.][0-9]*)?|[.][0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$",
   "x-kubernetes-int-or-string": true,
 });
 
-const quantities = (description: string) => mapOf(quantity, { description, maxProperties: 16 });
+const quantities = (description: string) => mapOf(quantity, { description, maxProperties: 8 });
 
 const resources = Type.Object(
   {
