@@ -1,0 +1,203 @@
+/** What the operator says about the objects that people write: pure, from what it observed. */
+import type { AddressPoolStatus } from "../api/address-pool.ts";
+import { setCondition, type Condition } from "../api/condition.ts";
+import type { MetalLBStatus } from "../api/metallb.ts";
+import type { ObjectReason } from "../api/reason.ts";
+import type { Component } from "./desired/ownership.ts";
+
+/** Something that stands in the way; the message names the object and the remedy. */
+export interface Trouble {
+  readonly reason: ObjectReason;
+  readonly message: string;
+}
+
+/** How far the pods of a program are. */
+export interface Readiness {
+  readonly component: Component;
+  /** Pods that there should be; undefined while Kubernetes has not counted them. */
+  readonly desired: number | undefined;
+  /** Pods of the newest revision. */
+  readonly updated: number;
+  /** Pods that are ready, of whichever revision. */
+  readonly ready: number;
+  /** All pods are of the newest revision and ready. */
+  readonly finished: boolean;
+}
+
+/** A Deployment as far as it matters here. */
+export interface ObservedDeployment {
+  readonly metadata: { readonly generation?: number };
+  readonly spec?: { readonly replicas?: number };
+  readonly status?: {
+    readonly observedGeneration?: number;
+    readonly replicas?: number;
+    readonly readyReplicas?: number;
+    readonly updatedReplicas?: number;
+  };
+}
+
+/** A DaemonSet as far as it matters here. */
+export interface ObservedDaemonSet {
+  readonly metadata: { readonly generation?: number };
+  readonly status?: {
+    readonly observedGeneration?: number;
+    readonly desiredNumberScheduled?: number;
+    readonly currentNumberScheduled?: number;
+    readonly updatedNumberScheduled?: number;
+    readonly numberReady?: number;
+  };
+}
+
+/** Reads how far the controller is. */
+export function controllerReadiness(deployment: ObservedDeployment | undefined): Readiness {
+  const { observedGeneration, replicas = 0, readyReplicas: ready = 0 } = deployment?.status ?? {};
+  const updated = deployment?.status?.updatedReplicas ?? 0;
+  const wanted = deployment?.spec?.replicas ?? 1;
+  const settled = [replicas, updated, ready].every((count) => count === wanted);
+  return {
+    component: "controller",
+    desired: observedGeneration === undefined ? undefined : wanted,
+    updated,
+    ready,
+    finished: settled && isCounted(deployment),
+  };
+}
+
+/** Reads how far the speakers are. */
+export function speakerReadiness(daemonSet: ObservedDaemonSet | undefined): Readiness {
+  const { observedGeneration, numberReady: ready = 0 } = daemonSet?.status ?? {};
+  const wanted = daemonSet?.status?.desiredNumberScheduled ?? 0;
+  const current = daemonSet?.status?.currentNumberScheduled ?? 0;
+  const updated = daemonSet?.status?.updatedNumberScheduled ?? 0;
+  const settled = [current, updated, ready].every((count) => count === wanted);
+  return {
+    component: "speaker",
+    desired: observedGeneration === undefined ? undefined : wanted,
+    updated,
+    ready,
+    finished: settled && isCounted(daemonSet),
+  };
+}
+
+/** Tells whether the counts in an object's status are about its present spec. */
+function isCounted(object: ObservedDeployment | ObservedDaemonSet | undefined): boolean {
+  const generation = object?.metadata.generation;
+  return generation !== undefined && object?.status?.observedGeneration === generation;
+}
+
+/** All that the status of the MetalLB object is made of. */
+export interface Observation {
+  readonly generation: number | undefined;
+  /** Version of the operator. */
+  readonly version: string;
+  readonly readiness: readonly Readiness[];
+  /** Images that are wanted. */
+  readonly images: Readonly<Record<Component, string>>;
+  readonly troubles: readonly Trouble[];
+}
+
+/**
+ * Concludes the status of the MetalLB object.
+ * @param before its status until now: transition times move only when an answer changes
+ */
+export function metallbStatus(
+  observation: Observation,
+  before: MetalLBStatus | undefined,
+  now: Date,
+): MetalLBStatus {
+  const { generation, version, readiness, images } = observation;
+  const counts = readiness.map(({ component, desired = 0, updated, ready }) => {
+    return [component, { desired, updated, ready, image: images[component] }] as const;
+  });
+  return {
+    ...withGeneration(generation),
+    version,
+    conditions: metallbConditions(observation, before?.conditions ?? [], now),
+    ...Object.fromEntries(counts),
+  };
+}
+
+function metallbConditions(
+  { generation, readiness, troubles }: Observation,
+  before: readonly Condition[],
+  now: Date,
+): Condition[] {
+  const wasAvailable = before.some(({ type, status }) => type === "Available" && status === "True");
+  const available = readiness.every((one) => isAvailable(one, wasAvailable));
+  const finished = readiness.every((one) => one.finished);
+  const counts = readiness.map(formatReadiness).join(", ");
+  const trouble = troubles.map(({ message }) => message).join("; ");
+  const why = troubles[0]?.reason ?? (finished ? "Available" : "RollingOut");
+  const healthy = available && finished && troubles.length === 0;
+  return concluded(before, now, generation, [
+    ["Available", available, available ? "Available" : why, counts],
+    ["Upgradeable", healthy, why, healthy ? "" : trouble || `waiting for the rollout: ${counts}`],
+    ["Progressing", !finished, finished ? "Available" : "RollingOut", finished ? "" : counts],
+    ["Degraded", troubles.length > 0, why, trouble],
+  ]);
+}
+
+/**
+ * A planned update takes the speakers one by one, and a node may be down: an installation that was
+ * available stays so with one speaker short, as long as there is another.
+ */
+function isAvailable({ component, desired, ready }: Readiness, wasAvailable: boolean): boolean {
+  if (desired === undefined) return false;
+  if (ready >= desired) return true;
+  return component === "speaker" && wasAvailable && ready >= 1 && ready >= desired - 1;
+}
+
+function formatReadiness({ component, desired, ready }: Readiness): string {
+  return desired === undefined
+    ? `${component}: not started yet`
+    : `${component}: ${ready} of ${desired} ready`;
+}
+
+/** Concludes the status of a MetalLB object that has no effect, because of where or what it is. */
+export function ineffectiveStatus(
+  { reason, message }: Trouble,
+  generation: number | undefined,
+  before: MetalLBStatus | undefined,
+  now: Date,
+): MetalLBStatus {
+  const conditions = concluded(before?.conditions ?? [], now, generation, [
+    ["Available", false, reason, message],
+    ["Upgradeable", false, reason, message],
+    ["Progressing", false, reason, message],
+    ["Degraded", true, reason, message],
+  ]);
+  return { ...withGeneration(generation), conditions };
+}
+
+/** Concludes the part of an AddressPool's status that is the operator's. */
+export function poolStatus(
+  { reason, message }: Trouble,
+  generation: number | undefined,
+  before: AddressPoolStatus | undefined,
+  now: Date,
+): AddressPoolStatus {
+  const conclusion: Conclusion = ["Valid", reason === "Valid", reason, message];
+  const conditions = concluded(before?.conditions ?? [], now, generation, [conclusion]);
+  return { ...withGeneration(generation), conditions };
+}
+
+type Conclusion = readonly [type: string, answer: boolean, reason: ObjectReason, message: string];
+
+/** Keeps the order of the conclusions, and no condition that is not among them. */
+function concluded(
+  before: readonly Condition[],
+  now: Date,
+  generation: number | undefined,
+  conclusions: readonly Conclusion[],
+): Condition[] {
+  return conclusions.flatMap(([type, answer, reason, message]) => {
+    const same = before.filter((condition) => condition.type === type);
+    const status = answer ? ("True" as const) : ("False" as const);
+    const observed = { type, status, reason, message, ...withGeneration(generation) };
+    return setCondition(same, observed, now);
+  });
+}
+
+function withGeneration(generation: number | undefined): { observedGeneration?: number } {
+  return generation === undefined ? {} : { observedGeneration: generation };
+}
