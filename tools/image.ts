@@ -140,17 +140,17 @@ function works(program: string, ...args: string[]): boolean {
   }
 }
 
+/** Where buildah keeps an image that is wanted as an archive only; removed afterwards. */
+const SCRATCH_STORAGE = join(TREE, "build/containers");
+
 /** A builder on this machine that works, as its command line so far. */
-function builder(): { build: string[]; push: (image: string, target: string) => string[] } {
+function builder(scratch: boolean): {
+  build: string[];
+  push: (image: string, target: string) => string[];
+} {
   if (works("buildah", "--version")) {
-    const buildah = [
-      "buildah",
-      "--root",
-      join(TREE, "build/containers"),
-      "--runroot",
-      join(TREE, "build/containers-run"),
-    ];
-    const storage = process.env["IMAGE_STORAGE"] === "system" ? ["buildah"] : buildah;
+    const own = ["--root", `${SCRATCH_STORAGE}/root`, "--runroot", `${SCRATCH_STORAGE}/run`];
+    const storage = ["buildah", ...(scratch ? own : [])];
     return {
       build: [...storage, "build", "--quiet"],
       push: (image, target) => [
@@ -175,11 +175,8 @@ function execute(command: readonly string[]): void {
   const [program = "", ...args] = command;
   execFileSync(program, args, {
     stdio: ["ignore", "ignore", "inherit"],
-    env: {
-      ...process.env,
-      BUILDAH_ISOLATION: "chroot",
-      ...(works("buildah", "--version") ? { STORAGE_DRIVER: "vfs" } : {}),
-    },
+    // works for root inside a container too, where neither overlay mounts nor user namespaces do
+    env: { BUILDAH_ISOLATION: "chroot", STORAGE_DRIVER: "vfs", ...process.env },
   });
 }
 
