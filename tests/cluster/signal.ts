@@ -12,7 +12,8 @@ export function downOnSignal(): void {
       process.stderr.write(`\n${signal}: taking the cluster down\n`);
       releaseLocks();
       const cli = join(import.meta.dirname, "cli.ts");
-      spawnSync(process.execPath, [cli, "down"], { stdio: "inherit", detached: true });
+      // a session of its own: the terminal's Ctrl-C reaches this whole process group
+      spawnSync("setsid", ["--wait", process.execPath, cli, "down"], { stdio: "inherit" });
       process.exit(signal === "SIGINT" ? 130 : 143);
     });
 }
