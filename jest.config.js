@@ -29,7 +29,7 @@ const configuration = {
     project("simulation"),
     project("link"),
     project("apiserver"),
-    project("cluster", { globalSetup: "<rootDir>/tests/cluster/setup.ts" }),
+    project("cluster"),
   ],
 };
 
