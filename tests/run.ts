@@ -39,11 +39,20 @@ interface JestReport {
 async function jest(kind: (typeof KINDS)[number]): Promise<Counts> {
   const file = join(RESULTS, `${kind.name}.json`);
   rmSync(file, { force: true });
-  const args = ["--selectProjects", kind.name, "--json", `--outputFile=${file}`, "--passWithNoTests"];
+  const args = [
+    "--selectProjects",
+    kind.name,
+    "--json",
+    `--outputFile=${file}`,
+    "--passWithNoTests",
+  ];
   const child = spawn("jest", [...args, ...(kind.inBand ? ["--runInBand"] : [])], {
     cwd: TREE,
     stdio: ["ignore", "ignore", "inherit"],
-    env: { ...process.env, NODE_OPTIONS: "--experimental-vm-modules --disable-warning=ExperimentalWarning" },
+    env: {
+      ...process.env,
+      NODE_OPTIONS: "--experimental-vm-modules --disable-warning=ExperimentalWarning",
+    },
   });
   await new Promise((resolve, reject) => child.once("close", resolve).once("error", reject));
   const report = JSON.parse(readFileSync(file, "utf8")) as JestReport;
@@ -65,7 +74,9 @@ async function runKind(kind: (typeof KINDS)[number]): Promise<Counts> {
     await using _cluster = await clusterForTests();
     return await jest(kind);
   } catch (error) {
-    process.stderr.write(`${kind.name}: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.stderr.write(
+      `${kind.name}: ${error instanceof Error ? error.message : String(error)}\n`,
+    );
     return { passed: 0, failed: 1, skipped: 0 };
   } finally {
     const seconds = (performance.now() - started) / 1000;
@@ -76,7 +87,9 @@ async function runKind(kind: (typeof KINDS)[number]): Promise<Counts> {
 const wanted = process.argv.slice(2);
 for (const name of wanted)
   if (!KINDS.some((kind) => kind.name === name)) {
-    process.stderr.write(`error: no kind of test ${name}: use ${KINDS.map((kind) => kind.name).join(", ")}\n`);
+    process.stderr.write(
+      `error: no kind of test ${name}: use ${KINDS.map((kind) => kind.name).join(", ")}\n`,
+    );
     process.exit(2);
   }
 mkdirSync(RESULTS, { recursive: true });

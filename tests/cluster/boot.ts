@@ -112,11 +112,12 @@ function certificateRequests(): CertificateRequest[] {
     user("scheduler", "/CN=system:kube-scheduler"),
     user("proxy", "/CN=system:kube-proxy"),
     ...[1, 2, 3, 4, 5, 6].map((index): CertificateRequest => {
-      const { name, address } = nodeLayout(index);
+      const node = nodeLayout(index);
+      const { name } = node;
       return {
         name,
         subject: `/O=system:nodes/CN=system:node:${name}`,
-        alternativeNames: [`DNS:${name}`, `IP:${address().ipv4}`, `IP:${address().ipv6}`],
+        alternativeNames: [`DNS:${name}`, `IP:${node.address().ipv4}`, `IP:${node.address().ipv6}`],
       };
     }),
   ];

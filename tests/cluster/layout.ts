@@ -60,7 +60,10 @@ export const CONTROL_HOST = 1;
 /** Host number of node 1 less one. */
 export const NODE_HOST_BASE = 10;
 /** Host numbers of client hosts. */
-export const CLIENT_HOSTS = { first: 100, last: 190 } as const;
+export const CLIENT_HOSTS: { readonly first: number; readonly last: number } = {
+  first: 100,
+  last: 190,
+};
 
 /** Facts about one node that follow from its number (1 to 6). */
 export interface NodeLayout {
