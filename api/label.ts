@@ -69,7 +69,7 @@ export const labelSelector = (description: string) =>
         }),
       ),
     },
-    { ...closed, description, "x-kubernetes-map-type": "atomic" },
+    { ...closed, title: "LabelSelector (meta/v1)", description, "x-kubernetes-map-type": "atomic" },
   );
 
 /** A label selector as Kubernetes has it (meta/v1). */

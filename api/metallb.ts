@@ -41,11 +41,11 @@ const interfacePattern = Type.String({
   minLength: 1,
   maxLength: 128,
   ...rules(
-    ["!'eth0'.matches(self) || true", "must be a regular expression"],
+    ["['eth0'.matches(self)].size() == 1", "must be a regular expression"],
     ["!self.matches('[(][?][^:]')", "(? may only begin a group without capture, (?:"],
     [
-      "!self.matches('[\\\\\\\\][^dDwWsSbBtn.*+?^$|(){}\\\\[\\\\]/-]|[[]:')",
-      "a backslash may only escape punctuation or begin one of \\d \\D \\w \\W \\s \\S \\b \\B \\t \\n, and classes such as [:alpha:] are not known",
+      "!self.matches('[\\\\\\\\][^dDwWsSbBtn.*+?^$|(){}\\\\[\\\\]/-]|[[](:|\\\\^?\\\\])')",
+      "a backslash may only escape punctuation or begin one of \\d \\D \\w \\W \\s \\S \\b \\B \\t \\n, and neither [:alpha:] nor an empty class is known",
     ],
   ),
 });

@@ -38,6 +38,7 @@ const toleration = Type.Object(
   },
   {
     ...closed,
+    title: "Toleration (core/v1)",
     ...rules(
       [
         "has(self.key) || (has(self.operator) && self.operator == 'Exists')",
@@ -177,7 +178,11 @@ const affinity = Type.Object(
     podAffinity: Type.Optional(podAffinity("Attraction to other pods.")),
     podAntiAffinity: Type.Optional(podAffinity("Distance from other pods.")),
   },
-  { ...closed, description: "Scheduling constraints of the pods; replaces ours." },
+  {
+    ...closed,
+    title: "Affinity (core/v1)",
+    description: "Scheduling constraints of the pods; replaces ours.",
+  },
 );
 
 const quantity = Type.Unsafe<number | string>({

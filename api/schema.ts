@@ -4,6 +4,8 @@
  * three understand: no unions of objects, enumerations as `enum`, maps as `additionalProperties`,
  * and rules in CEL under `x-kubernetes-validations`, which ajv does not see.
  *
+ * A `title` names a type of Kubernetes: the reference then names it too instead of listing its fields.
+ *
  * A property with a `default` is always there once the API server, or {@link check}, has seen the
  * object: its type is not optional, and the CRD does not require it.
  */

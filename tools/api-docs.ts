@@ -1,7 +1,7 @@
 /** Writes the reference of the kinds, `docs/api.md`, from their schemas. */
 import { GROUP, type Kind } from "../api/kind.ts";
 import type { CelRule } from "../api/schema.ts";
-import { structuralSchema, type Schema } from "./crd.ts";
+import type { Schema } from "./crd.ts";
 
 /** Gives the text of `docs/api.md`. */
 export function apiDocs(kinds: readonly Kind[]): string {
@@ -35,7 +35,7 @@ function kindSection(kind: Kind): string[] {
 }
 
 function table(name: string, schema: Schema): string[] {
-  const rows = fieldRows(name, structuralSchema(schema));
+  const rows = fieldRows(name, schema);
   if (rows.length === 0) return ["", `### ${name}`, "", schema.description ?? ""];
   return [
     "",
@@ -51,10 +51,14 @@ function table(name: string, schema: Schema): string[] {
 
 /** One row a field, parents before children. */
 function fieldRows(path: string, schema: Schema): string[] {
+  if (schema.title !== undefined) return [];
   const required = new Set(schema.required ?? []);
   return Object.entries(schema.properties ?? {}).flatMap(([name, child]) => {
     const here = `${path}.${name}`;
-    return [fieldRow(here, child, required.has(name)), ...fieldRows(...inside(here, child))];
+    return [
+      fieldRow(here, child, required.has(name) && child.default === undefined),
+      ...fieldRows(...inside(here, child)),
+    ];
   });
 }
 
@@ -107,6 +111,7 @@ function ruleNotes(schema: Schema): string[] {
 }
 
 function typeOf(schema: Schema): string {
+  if (schema.title !== undefined) return schema.title;
   if (schema["x-kubernetes-int-or-string"] === true) return "quantity";
   if (schema.items !== undefined) return `list of ${typeOf(schema.items)}`;
   if (typeof schema.additionalProperties === "object") {
@@ -120,5 +125,5 @@ function code(value: unknown): string {
 }
 
 function join(notes: readonly string[]): string {
-  return notes.filter((note) => note !== "").join("; ");
+  return [...new Set(notes)].filter((note) => note !== "").join("; ");
 }

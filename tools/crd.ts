@@ -5,6 +5,7 @@ import { GROUP, type Kind, type Version } from "../api/kind.ts";
 /** A node of a JSON schema, as far as the kinds use it. */
 export interface Schema {
   readonly type?: string;
+  readonly title?: string;
   readonly description?: string;
   readonly default?: unknown;
   readonly enum?: readonly string[];
@@ -16,6 +17,9 @@ export interface Schema {
   readonly [keyword: string]: unknown;
 }
 
+/** Keywords that a structural schema has not, or that only the reference reads. */
+const NOT_IN_CRD = new Set(["uniqueItems", "title"]);
+
 /**
  * Makes the structural schema of a TypeBox schema. Unknown fields need no refusal in it (the API
  * server drops or refuses them by itself), sets say it in `x-kubernetes-list-type`, and a property
@@ -23,7 +27,7 @@ export interface Schema {
  */
 export function structuralSchema(schema: Schema): Schema {
   const { properties, required, additionalProperties, items, ...rest } = schema;
-  const kept = Object.fromEntries(Object.entries(rest).filter(([key]) => key !== "uniqueItems"));
+  const kept = Object.fromEntries(Object.entries(rest).filter(([key]) => !NOT_IN_CRD.has(key)));
   const needed = (required ?? []).filter((name) => properties?.[name]?.default === undefined);
   return {
     ...kept,

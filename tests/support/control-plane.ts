@@ -17,6 +17,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
+import { controlPlaneBinary } from "../cluster/binary.ts";
+
+/** Time to give a hook that calls {@link ControlPlane.up}: long enough to compile it first. */
+export const UP_TIMEOUT_MS = 20 * 60_000;
 
 const PREFIX = "control-plane-";
 const READY_WITHIN_MS = 90_000;
@@ -27,6 +31,8 @@ export interface Answer {
   readonly status: number;
   /** The parsed JSON body, or the text where it is none. */
   readonly body: unknown;
+  /** Texts of the `Warning` header. */
+  readonly warnings: readonly string[];
 }
 
 /** One request to the API server. */
@@ -91,7 +97,7 @@ export class ControlPlane implements AsyncDisposable {
    * @throws Error with the end of the log when it does not become ready.
    */
   static async up(): Promise<ControlPlane> {
-    const binary = await controlPlaneBinary();
+    const binary = await findBinary();
     await sweep();
     const directory = await mkdtemp(join(tmpdir(), `${PREFIX}${process.pid}-`));
     try {
@@ -276,10 +282,9 @@ export class ControlPlane implements AsyncDisposable {
   }
 }
 
-async function controlPlaneBinary(): Promise<string> {
-  const path = process.env["CONTROLPLANE_BINARY"];
-  if (path === undefined) throw new Error("set CONTROLPLANE_BINARY to the control plane's binary");
-  return Promise.resolve(path);
+/** The binary named by CONTROLPLANE_BINARY, else the one compiled for the test cluster. */
+async function findBinary(): Promise<string> {
+  return process.env["CONTROLPLANE_BINARY"] ?? (await controlPlaneBinary());
 }
 
 function adminUser(directory: string): Record<string, string> {
@@ -410,7 +415,8 @@ async function send(server: string, agent: Agent, call: Call): Promise<Answer> {
         incoming.on("error", reject);
         incoming.on("end", () => {
           const text = Buffer.concat(octets).toString();
-          resolve({ status: incoming.statusCode ?? 0, body: parseOrText(text) });
+          const warnings = readWarnings(incoming.headers["warning"]);
+          resolve({ status: incoming.statusCode ?? 0, body: parseOrText(text), warnings });
         });
       },
     );
@@ -422,6 +428,12 @@ async function send(server: string, agent: Agent, call: Call): Promise<Answer> {
 function withoutCertificate(agent: Agent): Agent {
   const { ca } = agent.options;
   return new Agent(ca === undefined ? {} : { ca });
+}
+
+/** Reads texts out of `299 - "text", 299 - "text"` (RFC 7234 §5.5). */
+function readWarnings(header: string | undefined): string[] {
+  const quoted = (header ?? "").matchAll(/299 - "((?:[^"\\]|\\.)*)"/g);
+  return [...quoted].map(([, text = ""]) => text.replaceAll(/\\(.)/g, "$1"));
 }
 
 function parseOrText(text: string): unknown {
