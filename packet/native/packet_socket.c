@@ -1,18 +1,19 @@
 /*
  * PacketSocket: Ethernet frames of one interface, in and out, in batches.
  *
- *   new PacketSocket({ interfaceIndex, protocols, filter, slots, slotSize, receiveBuffer,
+ *   new PacketSocket({ interfaceIndex, protocols, filters, slots, slotSize, receiveBuffer,
  *                      onBatch(count), onError(code) })
  *
  * - One receiving socket for each EtherType of `protocols`, and one that only sends. A socket bound
  *   to its EtherType is not handed the host's own frames and costs other traffic nothing; one bound
  *   to ETH_P_ALL would be handed a copy of every frame of the host.
- * - The filter (octets of `struct sock_filter`, its fields in little-endian order) is attached before
- *   the socket is bound: nothing that it refuses is ever queued.
+ * - Each has its filter (octets of `struct sock_filter`, fields in little-endian order), attached
+ *   before the socket is bound: nothing that it refuses is ever queued.
  * - A batch of at most `slots` frames lands in `octets`, frame i at i * slotSize; `lengths[i]` is the
  *   length on the wire (more than slotSize: the frame was cut off); `types[i]` the kernel's packet
- *   type; `seconds[i]`, `nanoseconds[i]` the kernel's time stamp; `vlans[i]` the tag control
- *   information that the kernel took out of the frame, or -1. All of it is void once onBatch returns.
+ *   type; `seconds[i]`, `nanoseconds[i]` the kernel's time stamp. All of it is void once onBatch
+ *   returns. Of a frame with a VLAN tag the kernel has taken out the tag, and says only by the packet
+ *   type PACKET_OTHERHOST that it is not for this interface.
  * - Frames to send lie in `sendOctets` in the same way, `sendLengths[i]` long: flush(count).
  *   It returns how many the kernel took; `status[0]` is the error number of the last that it refused.
  * - An interface that goes down or vanishes is onError("ENETDOWN"). Coming back up, the same
@@ -41,7 +42,7 @@
 #define ETHERTYPE_OFFSET 12
 
 typedef union {
-  char octets[CMSG_SPACE(sizeof(struct timespec)) + CMSG_SPACE(sizeof(struct tpacket_auxdata))];
+  char octets[CMSG_SPACE(sizeof(struct timespec))];
   struct cmsghdr align;
 } control;
 
@@ -66,7 +67,7 @@ struct packet_socket {
   uint8_t *octets, *types, *send_octets;
   uint32_t *lengths, *nanoseconds, *send_lengths;
   double* seconds;
-  int32_t *vlans, *status;
+  int32_t* status;
   /* Ours alone; for the kernel. */
   struct mmsghdr *in, *out;
   struct iovec *in_vectors, *out_vectors;
@@ -134,7 +135,6 @@ static void prepare_slots(packet_socket* s, unsigned count) {
 static void describe(packet_socket* s, unsigned i) {
   s->lengths[i] = s->in[i].msg_len;
   s->types[i] = s->from[i].sll_pkttype;
-  s->vlans[i] = -1;
   s->seconds[i] = 0;
   s->nanoseconds[i] = 0;
   struct msghdr* header = &s->in[i].msg_hdr;
@@ -144,10 +144,6 @@ static void describe(packet_socket* s, unsigned i) {
       memcpy(&at, CMSG_DATA(c), sizeof at);
       s->seconds[i] = (double)at.tv_sec;
       s->nanoseconds[i] = (uint32_t)at.tv_nsec;
-    } else if (c->cmsg_level == SOL_PACKET && c->cmsg_type == PACKET_AUXDATA) {
-      struct tpacket_auxdata data;
-      memcpy(&data, CMSG_DATA(c), sizeof data);
-      if (data.tp_status & TP_STATUS_VLAN_VALID) s->vlans[i] = data.tp_vlan_tci;
     }
   }
 }
@@ -243,8 +239,7 @@ static int open_unbound(uint32_t receive_buffer, const struct sock_fprog* progra
   *syscall = "setsockopt";
   int error = 0;
   if (setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size) != 0 ||
-      setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on) != 0 ||
-      setsockopt(fd, SOL_PACKET, PACKET_AUXDATA, &on, sizeof on) != 0) {
+      setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on) != 0) {
     error = errno;
   } else {
     *syscall = "SO_ATTACH_FILTER";
@@ -355,7 +350,6 @@ static bool share_memory(packet_socket* s, napi_value self) {
          share_array(env, holder, "types", napi_uint8_array, n, 1, (void**)&s->types) &&
          share_array(env, holder, "seconds", napi_float64_array, n, 8, (void**)&s->seconds) &&
          share_array(env, holder, "nanoseconds", napi_uint32_array, n, 4, (void**)&s->nanoseconds) &&
-         share_array(env, holder, "vlans", napi_int32_array, n, 4, (void**)&s->vlans) &&
          share_array(env, holder, "sendOctets", napi_uint8_array, octets, 1, (void**)&s->send_octets) &&
          share_array(env, holder, "sendLengths", napi_uint32_array, n, 4, (void**)&s->send_lengths) &&
          share_array(env, holder, "status", napi_int32_array, 1, 4, (void**)&s->status) &&
@@ -384,45 +378,57 @@ static bool read_options(packet_socket* s, napi_value options) {
          get_function(env, options, "onError", &s->on_error);
 }
 
-static bool read_protocols(napi_env env, napi_value options, uint16_t* protocols, uint32_t* count) {
-  napi_value list, element;
-  uint32_t value = 0;
-  bool is_array = false;
-  if (napi_get_named_property(env, options, "protocols", &list) != napi_ok ||
-      napi_is_array(env, list, &is_array) != napi_ok || !is_array ||
-      napi_get_array_length(env, list, count) != napi_ok || *count < 1 || *count > MAX_PROTOCOLS) {
-    throw_type(env, "protocols: expected an array of 1 to 4 EtherTypes");
-    return false;
-  }
-  for (uint32_t i = 0; i < *count; i++) {
-    if (napi_get_element(env, list, i, &element) != napi_ok ||
-        napi_get_value_uint32(env, element, &value) != napi_ok || value < 0x600 || value > 0xffff) {
-      throw_type(env, "protocols: expected EtherTypes from 0x0600 to 0xffff");
-      return false;
-    }
-    protocols[i] = (uint16_t)value;
-  }
-  return true;
+/* Element i of an options array. */
+static bool get_element(napi_env env, napi_value options, const char* name, uint32_t i, napi_value* result) {
+  napi_value list;
+  return napi_get_named_property(env, options, name, &list) == napi_ok &&
+         napi_get_element(env, list, i, result) == napi_ok;
 }
 
-static bool open_sockets(packet_socket* s, napi_value options) {
+static bool count_protocols(napi_env env, napi_value options, uint32_t* count) {
+  napi_value list;
+  bool is_array = false;
+  if (napi_get_named_property(env, options, "protocols", &list) == napi_ok &&
+      napi_is_array(env, list, &is_array) == napi_ok && is_array &&
+      napi_get_array_length(env, list, count) == napi_ok && *count >= 1 && *count <= MAX_PROTOCOLS) {
+    return true;
+  }
+  throw_type(env, "protocols: expected an array of 1 to 4 EtherTypes");
+  return false;
+}
+
+/* Opens the socket for protocol i. False with a pending exception. */
+static bool open_receiver(packet_socket* s, napi_value options, uint32_t i) {
   napi_env env = s->base.env;
   napi_value value;
-  uint16_t protocols[MAX_PROTOCOLS];
-  uint32_t count;
+  uint32_t protocol = 0;
   filter f;
-  if (!read_protocols(env, options, protocols, &count)) return false;
-  if (napi_get_named_property(env, options, "filter", &value) != napi_ok) return false;
-  if (!read_filter(env, value, &f)) return false;
-  const char* syscall = "socket";
-  s->transmit_fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  int error = s->transmit_fd < 0 ? errno : 0;
-  for (uint32_t i = 0; i < count && error == 0; i++) {
-    error = add_receiver(s, protocols[i], &f.program, &syscall);
+  if (!get_element(env, options, "protocols", i, &value) ||
+      napi_get_value_uint32(env, value, &protocol) != napi_ok || protocol < ETH_P_802_3_MIN ||
+      protocol > UINT16_MAX) {
+    throw_type(env, "protocols: expected EtherTypes from 0x0600 to 0xffff");
+    return false;
   }
+  if (!get_element(env, options, "filters", i, &value) || !read_filter(env, value, &f)) return false;
+  const char* syscall;
+  int error = add_receiver(s, (uint16_t)protocol, &f.program, &syscall);
   free(f.instructions);
   if (error != 0) throw_errno(env, error, syscall);
   return error == 0;
+}
+
+static bool open_sockets(packet_socket* s, napi_value options) {
+  uint32_t count;
+  if (!count_protocols(s->base.env, options, &count)) return false;
+  s->transmit_fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (s->transmit_fd < 0) {
+    throw_errno(s->base.env, errno, "socket");
+    return false;
+  }
+  for (uint32_t i = 0; i < count; i++) {
+    if (!open_receiver(s, options, i)) return false;
+  }
+  return true;
 }
 
 static napi_value construct(napi_env env, napi_callback_info info) {
