@@ -1,0 +1,108 @@
+/**
+ * A process inside a network namespace that opens one AF_PACKET link and does what it is told over
+ * the process channel. Tests talk to it through `agent-client.ts`.
+ */
+import { afPacketLink, NEIGHBOR_FILTER } from "../../packet/link/af-packet.ts";
+import { LinkError, receivedAtMs, type Link } from "../../packet/link/link.ts";
+import { nativeModule } from "../../packet/link/native.ts";
+import type { MacAddress } from "../../packet/address/mac.ts";
+import type { AgentEvent, Answer, Command, SeenFrame } from "./agent-client.ts";
+
+let link: Link | null = null;
+const frames: SeenFrame[] = [];
+const events: AgentEvent[] = [];
+let answering = false;
+
+function handleFrame(octets: Uint8Array, atMs: number, kind: string): void {
+  frames.push({ octets: octets.slice(), atMs, nowMs: Date.now(), kind });
+  // What a responder does: answer from within the handler.
+  if (answering) link?.send(octets);
+}
+
+function needed(): Link {
+  if (link === null) throw new Error("the agent has no link open");
+  return link;
+}
+
+function sendLong(octets: Uint8Array): number {
+  const socket = new (nativeModule().PacketSocket)({
+    interfaceIndex: needed().interfaceIndex,
+    protocols: [0x88b5],
+    filters: [NEIGHBOR_FILTER],
+    slots: 1,
+    slotSize: 9000,
+    receiveBuffer: 0,
+    onBatch: () => undefined,
+    onError: () => undefined,
+  });
+  socket.memory.sendOctets.set(octets);
+  socket.memory.sendLengths[0] = octets.length;
+  const taken = socket.flush(1);
+  socket.close();
+  return taken;
+}
+
+function obey(command: Command): unknown {
+  switch (command.name) {
+    case "open":
+      link = afPacketLink(command.options)({
+        frame: (frame) => handleFrame(frame.octets, receivedAtMs(frame), frame.kind),
+        down: (reason, error) =>
+          events.push(error ? `down ${reason} ${error.code}` : `down ${reason}`),
+        up: () => events.push("up"),
+        macChanged: (mac) => events.push(`mac ${mac}`),
+      });
+      return null;
+    case "describe": {
+      const { interfaceName, interfaceIndex, macAddress, up } = needed();
+      return { interfaceName, interfaceIndex, macAddress, up };
+    }
+    case "send":
+      for (const octets of command.frames) needed().send(octets);
+      return null;
+    case "sendBatch":
+      return needed().sendBatch(command.frames);
+    case "sendLong":
+      return sendLong(command.frame);
+    case "echo":
+      answering = command.on;
+      return null;
+    case "stall":
+      // A main loop that does not turn, as under a long computation.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, command.ms);
+      return null;
+    case "setFilter":
+      needed().setFilter(command.program, command.etherType);
+      return null;
+    case "joinGroup":
+      needed().joinGroup(command.group as MacAddress);
+      return null;
+    case "leaveGroup":
+      needed().leaveGroup(command.group as MacAddress);
+      return null;
+    case "refresh":
+      needed().refresh();
+      return null;
+    case "statistics":
+      return needed().statistics();
+    case "frames":
+      return frames.splice(0);
+    case "events":
+      return [...events];
+    case "close":
+      link?.[Symbol.dispose]();
+      return null;
+  }
+}
+
+process.on("message", (command: Command) => {
+  let answer: Answer;
+  try {
+    answer = { id: command.id, ok: true, value: obey(command) };
+  } catch (error) {
+    const code = error instanceof LinkError ? error.code : "";
+    answer = { id: command.id, ok: false, code, message: String(error) };
+  }
+  process.send?.(answer);
+});
+process.send?.({ id: 0, ok: true, value: "ready" } satisfies Answer);
