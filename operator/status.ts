@@ -2,6 +2,7 @@
 import type { AddressPoolStatus } from "../api/address-pool.ts";
 import { setCondition, type Condition } from "../api/condition.ts";
 import type { MetalLBStatus } from "../api/metallb.ts";
+import type { ObjectMeta } from "../api/object.ts";
 import type { ObjectReason } from "../api/reason.ts";
 import type { Component } from "./desired/ownership.ts";
 
@@ -153,6 +154,25 @@ function formatReadiness({ component, desired, ready }: Readiness): string {
     : `${component}: ${ready} of ${desired} ready`;
 }
 
+/**
+ * Finds out why an object has no effect, because of where or what it is.
+ * @param namespace the operator's
+ * @param name the one name that counts; absent: any does
+ */
+export function misplaced(
+  { kind, metadata }: { readonly kind: string; readonly metadata: ObjectMeta },
+  namespace: string,
+  name?: string,
+): Trouble | undefined {
+  if (metadata.namespace !== namespace) {
+    const message = `${kind} objects count in namespace ${namespace} only: make it there, and delete this one`;
+    return { reason: "WrongNamespace", message };
+  }
+  if (name === undefined || metadata.name === name) return undefined;
+  const message = `the one ${kind} object is named ${name}: rename this one, or delete it`;
+  return { reason: "WrongName", message };
+}
+
 /** Concludes the status of a MetalLB object that has no effect, because of where or what it is. */
 export function ineffectiveStatus(
   { reason, message }: Trouble,
@@ -169,14 +189,20 @@ export function ineffectiveStatus(
   return { ...withGeneration(generation), conditions };
 }
 
-/** Concludes the part of an AddressPool's status that is the operator's. */
+/**
+ * Concludes the part of an AddressPool's status that is the operator's.
+ * @param isInstalled whether there is an installation that the pool can take effect in
+ */
 export function poolStatus(
   { reason, message }: Trouble,
+  isInstalled: boolean,
   generation: number | undefined,
   before: AddressPoolStatus | undefined,
   now: Date,
 ): AddressPoolStatus {
-  const conclusion: Conclusion = ["Valid", reason === "Valid", reason, message];
+  const effect = isInstalled ? "" : "; without a MetalLB object nothing uses it yet";
+  const text = reason === "Valid" ? `${message}${effect}` : message;
+  const conclusion: Conclusion = ["Valid", reason === "Valid", reason, text];
   const conditions = concluded(before?.conditions ?? [], now, generation, [conclusion]);
   return { ...withGeneration(generation), conditions };
 }

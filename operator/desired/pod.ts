@@ -7,6 +7,7 @@ import type {
   V1Probe,
   V1ResourceRequirements,
 } from "@kubernetes/client-node";
+import type { MetalLBSpec } from "../../api/metallb.ts";
 import type { PodConfig } from "../../api/pod.ts";
 import { selectorLabels, type Component } from "./ownership.ts";
 import type { Plain } from "./plain.ts";
@@ -20,6 +21,17 @@ export interface Image {
   readonly pullPolicy?: string;
   /** Names of the Secrets to pull with. */
   readonly pullSecrets: readonly string[];
+}
+
+/** The images of both programs. */
+export type Images = Readonly<Record<Component, Image>>;
+
+/** Chooses the images: the user's where there are any. */
+export function chooseImages(spec: MetalLBSpec, images: Images): Images {
+  const choose = (program: Component): Image => {
+    return { ...images[program], name: spec.images?.[program] ?? images[program].name };
+  };
+  return { controller: choose("controller"), speaker: choose("speaker") };
 }
 
 /** What differs between the pods of the two programs. */

@@ -1,0 +1,161 @@
+/** The operator: one MetalLB object and its pools in, a running MetalLB out. */
+import dotI, { type ResourceEvent } from "@dot-i/k8s-operator";
+import { LeaderElector } from "../kubernetes/lease.ts";
+import { runProgram, type Program } from "../kubernetes/program.ts";
+import { runReconciler } from "../kubernetes/reconciler.ts";
+import { Reflector, type Change } from "../kubernetes/reflector.ts";
+import {
+  ADDRESS_POOLS,
+  CONFIG_MAPS,
+  DAEMON_SETS,
+  DEPLOYMENTS,
+  METALLBS,
+  type KubernetesObject,
+  type Resource,
+} from "../kubernetes/resources.ts";
+import { WorkQueue } from "../kubernetes/work-queue.ts";
+import packageJson from "../package.json" with { type: "json" };
+import { FIELD_MANAGER } from "./desired/ownership.ts";
+import { readEnvironment, type Environment } from "./environment.ts";
+import { findImages } from "./image.ts";
+import { KEY, OperatorReconciler, type World } from "./reconcile.ts";
+
+/** Name of the Lease that decides which of several operators works. */
+const LEASE = "metallb-operator";
+
+/**
+ * The program on the base class of `@dot-i/k8s-operator`: its `start` calls `init`, which asks for
+ * the watches. The watch itself is ours: the base class's has no list, loses deletions and ends the
+ * process at any error. Its finalizer and status helpers are not used: there is nothing to finalize,
+ * and status is written by server-side apply.
+ */
+class MetalLBOperator extends dotI.default {
+  readonly #program: Program;
+  readonly #environment: Environment;
+  readonly #queue: WorkQueue;
+  readonly #world: World;
+  readonly #reflectors = new Map<string, Reflector<KubernetesObject>>();
+  #reconciler: OperatorReconciler | undefined;
+
+  constructor(program: Program, environment: Environment) {
+    super(program.logger);
+    this.#program = program;
+    this.#environment = environment;
+    this.#queue = new WorkQueue({ name: "operator", metrics: program.metrics });
+    const { namespace } = environment;
+    this.#world = {
+      metallbs: this.#reflector(METALLBS).store,
+      pools: this.#reflector(ADDRESS_POOLS).store,
+      configMaps: this.#reflector(CONFIG_MAPS, namespace).store,
+      deployments: this.#reflector(DEPLOYMENTS, namespace).store,
+      daemonSets: this.#reflector(DAEMON_SETS, namespace).store,
+    };
+  }
+
+  /** Stops taking up work; what runs for ever ends with the program. */
+  override stop(): void {
+    this.#queue.close();
+  }
+
+  protected override async init(): Promise<void> {
+    const wake = (_event: ResourceEvent): Promise<void> => {
+      this.#queue.add(KEY);
+      return Promise.resolve();
+    };
+    const { namespace } = this.#environment;
+    await Promise.all([
+      this.watchResource(METALLBS.group, METALLBS.version, METALLBS.plural, wake),
+      this.watchResource(ADDRESS_POOLS.group, ADDRESS_POOLS.version, ADDRESS_POOLS.plural, wake),
+      ...[CONFIG_MAPS, DEPLOYMENTS, DAEMON_SETS].map(({ group, version, plural }) =>
+        this.watchResource(group, version, plural, wake),
+      ),
+    ]);
+    const { client, logger, metrics } = this.#program;
+    const elector = new LeaderElector({ client, name: LEASE, namespace, logger, metrics });
+    this.#program.keep("leader election", (signal) =>
+      elector.run((leading) => this.#lead(elector, leading), signal),
+    );
+  }
+
+  /** Watches by one of our reflectors, which know their namespace. Resolves when all is listed. */
+  protected override async watchResource(
+    group: string,
+    version: string,
+    plural: string,
+    onEvent: (event: ResourceEvent) => Promise<void>,
+  ): Promise<void> {
+    const reflector = this.#reflectors.get(plural);
+    if (reflector === undefined) throw new TypeError(`nothing reflects ${plural}`);
+    const apiVersion = group === "" ? version : `${group}/${version}`;
+    reflector.onChange((change) => void onEvent(eventOf(`${plural}.${apiVersion}`, change)));
+    await this.#program.reflect(reflector);
+  }
+
+  #reflector<T extends KubernetesObject>(resource: Resource<T>, namespace?: string): Reflector<T> {
+    const { client, logger, metrics } = this.#program;
+    const reflector = new Reflector<T>({ client, resource, namespace, logger, metrics });
+    this.#reflectors.set(resource.plural, reflector as unknown as Reflector<KubernetesObject>);
+    return reflector;
+  }
+
+  async #lead(elector: LeaderElector, signal: AbortSignal): Promise<void> {
+    const { logger, metrics } = this.#program;
+    const client = this.#program.client.guarded(() => elector.assertLeading());
+    this.#queue.add(KEY);
+    await runReconciler(
+      {
+        name: "operator",
+        queue: this.#queue,
+        logger,
+        metrics,
+        reconcile: async (_key, context, own) => {
+          this.#reconciler ??= new OperatorReconciler({
+            client,
+            world: this.#world,
+            namespace: this.#environment.namespace,
+            version: packageJson.version,
+            images: await findImages(client, this.#environment, own),
+            now: () => new Date(),
+          });
+          return this.#reconciler.reconcile(context, own);
+        },
+      },
+      signal,
+    );
+  }
+}
+
+/** A change in the base class's words. */
+function eventOf(id: string, { type, object }: Change<KubernetesObject>): ResourceEvent {
+  const { name, namespace, resourceVersion = "" } = object.metadata;
+  const { apiVersion = "", kind = "" } = object;
+  const types = dotI.ResourceEventType;
+  return {
+    type: { added: types.Added, updated: types.Modified, deleted: types.Deleted }[type],
+    meta: {
+      id,
+      name,
+      ...(namespace !== undefined && { namespace }),
+      resourceVersion,
+      apiVersion,
+      kind,
+    },
+    // The same JSON; the client's type would have times as Date.
+    object: object as unknown as ResourceEvent["object"],
+  };
+}
+
+const environment = readEnvironment(process.env);
+if (environment.ok) {
+  const { logLevel, probePort } = environment.value;
+  // One name for all applies, whatever the program is called.
+  const client = { program: FIELD_MANAGER };
+  await runProgram({ name: "operator", logLevel, probePort, client }, async (program) => {
+    const operator = new MetalLBOperator(program, environment.value);
+    program.shutdown.add("operator", () => operator.stop());
+    await operator.start();
+  });
+} else {
+  process.stderr.write(`error: ${environment.faults.join("; ")}\n`);
+  process.exitCode = 2;
+}

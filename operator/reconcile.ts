@@ -1,0 +1,271 @@
+/**
+ * The shell round the decisions: reads the stores, asks the pure parts, applies, reports. There is
+ * one key, since every pool and every child bears on the one configuration and the one status.
+ */
+import type { AddressPool } from "../api/address-pool.ts";
+import { formatFault } from "../api/fault.ts";
+import { METALLB_NAME, validateMetalLB, type MetalLB } from "../api/metallb.ts";
+import { CONFIG_NAME, type PoolConfig } from "../api/rendered-config.ts";
+import type { Client } from "../kubernetes/client.ts";
+import { describeError, retryability } from "../kubernetes/errors.ts";
+import type { ReconcileContext, ReconcileResult } from "../kubernetes/reconciler.ts";
+import {
+  ADDRESS_POOLS,
+  CONFIG_MAPS,
+  DAEMON_SETS,
+  DEPLOYMENTS,
+  METALLBS,
+  type ConfigMap,
+  type DaemonSet,
+  type Deployment,
+} from "../kubernetes/resources.ts";
+import { formatKey, type Store } from "../kubernetes/store.ts";
+import { ChildApplier, observedChild, type Child } from "./apply.ts";
+import { compilePools, desiredConfig } from "./config.ts";
+import { acceptedConfig, configMap } from "./desired/config-map.ts";
+import { CONTROLLER_NAME, controllerDeployment } from "./desired/controller.ts";
+import { ADOPT_ANNOTATION, isOurs } from "./desired/ownership.ts";
+import type { ObservedObject } from "./desired/plain.ts";
+import { chooseImages, type Images } from "./desired/pod.ts";
+import { SPEAKER_NAME, speakerDaemonSet } from "./desired/speaker.ts";
+import { leftovers } from "./prune.ts";
+import { StatusWriter } from "./report.ts";
+import {
+  controllerReadiness,
+  ineffectiveStatus,
+  metallbStatus,
+  misplaced,
+  poolStatus,
+  speakerReadiness,
+  type Trouble,
+} from "./status.ts";
+
+/** The only key of the operator's queue. */
+export const KEY = METALLB_NAME;
+
+/** How soon to look again when the watch does not show yet what was applied. */
+const UNSEEN_AGAIN_MS = 1_000;
+
+/** What the operator watches: the two kinds of its users everywhere, its children at home. */
+export interface World {
+  readonly metallbs: Store<MetalLB>;
+  readonly pools: Store<AddressPool>;
+  readonly configMaps: Store<ConfigMap>;
+  readonly deployments: Store<Deployment>;
+  readonly daemonSets: Store<DaemonSet>;
+}
+
+/** What a reconciliation works with. */
+export interface ReconcileOptions {
+  readonly client: Client;
+  readonly world: World;
+  /** The operator's namespace, where everything lives. */
+  readonly namespace: string;
+  /** Version of the operator. */
+  readonly version: string;
+  readonly images: Images;
+  readonly now: () => Date;
+}
+
+/** Makes the cluster as the MetalLB object and the pools want it. Lives as long as we lead. */
+export class OperatorReconciler {
+  readonly #options: ReconcileOptions;
+  readonly #applier: ChildApplier;
+  readonly #statuses: StatusWriter;
+  /** The pools in effect; undefined until they are read back from the ConfigMap. */
+  #accepted: readonly PoolConfig[] | undefined;
+
+  /** Does nothing before {@link reconcile}, which wants the stores to be synced. */
+  constructor(options: ReconcileOptions) {
+    this.#options = options;
+    this.#applier = new ChildApplier(options.client);
+    this.#statuses = new StatusWriter(options.client);
+  }
+
+  /** @throws what failed, after all else has been done. */
+  async reconcile(context: ReconcileContext, signal: AbortSignal): Promise<ReconcileResult> {
+    const { world, namespace } = this.#options;
+    const metallbs = [...world.metallbs.values()].filter(isLive);
+    const pools = [...world.pools.values()].filter(isLive);
+    const installation = metallbs.find((each) => !misplaced(each, namespace, METALLB_NAME));
+    const ownPools = pools.filter((pool) => !misplaced(pool, namespace));
+
+    this.#accepted ??= this.#readBack();
+    const { pools: inEffect, verdicts } = compilePools(ownPools, this.#accepted);
+    this.#accepted = inEffect;
+
+    const failures = new Failures();
+    const children = installation === undefined ? [] : this.#children(installation, inEffect);
+    if (installation !== undefined) {
+      const troubles = await this.#render(installation, children, failures, context, signal);
+      await failures.collect(this.#reportInstallation(installation, troubles, signal));
+    }
+    const isInstalled = installation !== undefined;
+    const byName = new Map(verdicts.map((verdict) => [verdict.name, verdict]));
+    await Promise.all([
+      ...metallbs.map((each) => failures.collect(this.#reportMisplaced(each, signal))),
+      ...pools.map((pool) => {
+        const verdict = misplaced(pool, namespace) ?? byName.get(pool.metadata.name);
+        return failures.collect(this.#reportPool(pool, verdict, isInstalled, signal));
+      }),
+    ]);
+    failures.throwWorst();
+    const unseen = children.some((child) => observedChild(child) === undefined);
+    return unseen ? { requeueAfterMs: UNSEEN_AGAIN_MS } : {};
+  }
+
+  #readBack(): readonly PoolConfig[] {
+    const { world, namespace } = this.#options;
+    const observed = world.configMaps.get(formatKey(CONFIG_NAME, namespace));
+    return acceptedConfig(observed)?.["address-pools"] ?? [];
+  }
+
+  #children(installation: MetalLB, pools: readonly PoolConfig[]): Child[] {
+    const { configMaps, deployments, daemonSets } = this.#options.world;
+    const images = chooseImages(installation.spec, this.#options.images);
+    const config = configMap(installation, desiredConfig(installation.spec, pools));
+    const controller = controllerDeployment(installation, images.controller);
+    const speaker = speakerDaemonSet(installation, images.speaker);
+    return [
+      { resource: CONFIG_MAPS, store: configMaps, desired: config },
+      { resource: DEPLOYMENTS, store: deployments, desired: controller },
+      { resource: DAEMON_SETS, store: daemonSets, desired: speaker },
+    ];
+  }
+
+  /** Applies every child, whatever becomes of the others, and removes leftovers. */
+  async #render(
+    installation: MetalLB,
+    children: readonly Child[],
+    failures: Failures,
+    { logger }: ReconcileContext,
+    signal: AbortSignal,
+  ): Promise<Trouble[]> {
+    const faults = validateMetalLB(installation.spec);
+    if (faults.length > 0) {
+      const message = `${faults.map(formatFault).join("; ")}; what runs is left as it is`;
+      return [{ reason: "Invalid", message }];
+    }
+    const troubles: Trouble[] = [];
+    for (const child of children) {
+      const { kind } = child.resource;
+      const object = formatKey(child.desired.metadata.name, child.desired.metadata.namespace);
+      try {
+        const result = await this.#applier.apply(child, signal);
+        if (result === "applied") logger.info("applied", { kind, child: object });
+        if (result === "foreign") troubles.push(foreign(kind, object));
+      } catch (error) {
+        failures.add(error);
+        troubles.push({ reason: "ReconcileFailed", message: describeError(error) });
+      }
+    }
+    await failures.collect(this.#prune(installation, children, logger, signal));
+    return troubles;
+  }
+
+  async #prune(
+    { metadata }: MetalLB,
+    children: readonly Child[],
+    logger: ReconcileContext["logger"],
+    signal: AbortSignal,
+  ): Promise<void> {
+    for (const { resource, store } of children) {
+      const same = children.filter((child) => child.resource === resource);
+      const desired = same.map((child) => child.desired.metadata.name);
+      for (const left of leftovers(desired, [...store.values()], metadata.uid ?? "")) {
+        const { name, namespace, uid } = left.metadata;
+        const options = uid === undefined ? {} : { uid };
+        await this.#options.client.delete(resource, { name, namespace }, options, signal);
+        logger.info("deleted what is no longer desired", { kind: resource.kind, child: name });
+      }
+    }
+  }
+
+  #reportInstallation(
+    installation: MetalLB,
+    troubles: readonly Trouble[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { world, namespace, version, now } = this.#options;
+    const images = chooseImages(installation.spec, this.#options.images);
+    const observation = {
+      generation: installation.metadata.generation,
+      version,
+      readiness: [
+        controllerReadiness(ours(world.deployments.get(formatKey(CONTROLLER_NAME, namespace)))),
+        speakerReadiness(ours(world.daemonSets.get(formatKey(SPEAKER_NAME, namespace)))),
+      ],
+      images: { controller: images.controller.name, speaker: images.speaker.name },
+      troubles,
+    };
+    const conclude = (before: MetalLB["status"]) => metallbStatus(observation, before, now());
+    return this.#statuses.write(METALLBS, installation, conclude, signal);
+  }
+
+  async #reportMisplaced(metallb: MetalLB, signal: AbortSignal): Promise<void> {
+    const { namespace, now } = this.#options;
+    const trouble = misplaced(metallb, namespace, METALLB_NAME);
+    if (trouble === undefined) return;
+    const { generation } = metallb.metadata;
+    const conclude = (before: MetalLB["status"]) =>
+      ineffectiveStatus(trouble, generation, before, now());
+    await this.#statuses.write(METALLBS, metallb, conclude, signal);
+  }
+
+  async #reportPool(
+    pool: AddressPool,
+    verdict: Trouble | undefined,
+    isInstalled: boolean,
+    signal: AbortSignal,
+  ): Promise<void> {
+    if (verdict === undefined) return;
+    const { generation } = pool.metadata;
+    const { now } = this.#options;
+    const conclude = (before: AddressPool["status"]) =>
+      poolStatus(verdict, isInstalled, generation, before, now());
+    await this.#statuses.write(ADDRESS_POOLS, pool, conclude, signal);
+  }
+}
+
+/** An object that is being deleted counts as gone: what it owned must not be made again. */
+function isLive({ metadata }: MetalLB | AddressPool): boolean {
+  return metadata.deletionTimestamp === undefined;
+}
+
+/** The readiness of somebody else's pods says nothing about ours. */
+function ours<T extends ObservedObject>(object: T | undefined): T | undefined {
+  return object !== undefined && isOurs(object) ? object : undefined;
+}
+
+function foreign(kind: string, object: string): Trouble {
+  const remedy = `delete it, or annotate it with ${ADOPT_ANNOTATION}=true to hand it over`;
+  const message = `${kind} ${object} exists and is not ours, so it is left alone: ${remedy}`;
+  return { reason: "ForeignObject", message };
+}
+
+/** Collects failures, so that one does not keep the rest from being done. */
+class Failures {
+  readonly #errors: unknown[] = [];
+
+  add(error: unknown): void {
+    this.#errors.push(error);
+  }
+
+  async collect(work: Promise<void>): Promise<void> {
+    try {
+      await work;
+    } catch (error) {
+      this.add(error);
+    }
+  }
+
+  /** Throws the failure that is to be retried soonest: it decides when everything is tried again. */
+  throwWorst(): void {
+    const order = ["retry", "slowly", "never"];
+    const rank = (error: unknown): number => order.indexOf(retryability(error));
+    const [worst] = this.#errors.toSorted((a, b) => rank(a) - rank(b));
+    // Our own fault or the API server's: what was thrown is thrown on, whatever it is.
+    // eslint-disable-next-line @typescript-eslint/only-throw-error
+    if (worst !== undefined) throw worst;
+  }
+}
