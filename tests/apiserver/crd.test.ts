@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
 import { join } from "node:path";
 import { validateAddressPool } from "../../api/address-pool.ts";
-import { ControlPlane, UP_TIMEOUT_MS, type Answer, type Call } from "../support/control-plane.ts";
+import type { Answer, Call } from "../support/api-call.ts";
+import { ControlPlane, UP_TIMEOUT_MS } from "../support/control-plane.ts";
 import { describeWith } from "../support/requirements.ts";
 
 const CRDS = join(import.meta.dirname, "../../config/crd");

@@ -7,17 +7,18 @@
  * a killed test left behind is removed by the next `up`.
  */
 import { execFile, spawn, type ChildProcess } from "node:child_process";
-import { generateKeyPairSync } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, openSync, closeSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { Agent, request } from "node:https";
+import { Agent } from "node:https";
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { controlPlaneBinary } from "../cluster/binary.ts";
+import { send, type Answer, type Call } from "./api-call.ts";
+import { makeCredentials, type Credentials } from "./credentials.ts";
 
 /** Time to give a hook that calls {@link ControlPlane.up}: long enough to compile it first. */
 export const UP_TIMEOUT_MS = 20 * 60_000;
@@ -25,26 +26,6 @@ export const UP_TIMEOUT_MS = 20 * 60_000;
 const PREFIX = "control-plane-";
 const READY_WITHIN_MS = 90_000;
 const KILL_AFTER_MS = 10_000;
-
-/** An answer of the API server. */
-export interface Answer {
-  readonly status: number;
-  /** The parsed JSON body, or the text where it is none. */
-  readonly body: unknown;
-  /** Texts of the `Warning` header. */
-  readonly warnings: readonly string[];
-}
-
-/** One request to the API server. */
-export interface Call {
-  readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
-  readonly path: string;
-  readonly body?: unknown;
-  /** Default `application/json`. */
-  readonly contentType?: string;
-  /** Who asks: a bearer token; without it, the administrator. */
-  readonly token?: string;
-}
 
 /** One line of the audit log, as far as tests look at it (audit.k8s.io/v1 Event, level Metadata). */
 export interface AuditEvent {
@@ -61,12 +42,6 @@ export interface AuditEvent {
   };
   readonly responseStatus?: { readonly code?: number };
   readonly requestReceivedTimestamp: string;
-}
-
-interface Credentials {
-  readonly ca: Buffer;
-  readonly cert: Buffer;
-  readonly key: Buffer;
 }
 
 /** A running etcd and API server. Close it with `await using`. */
@@ -103,6 +78,7 @@ export class ControlPlane implements AsyncDisposable {
     try {
       const ports = await freePorts();
       const credentials = await makeCredentials(directory);
+      await writeFile(join(directory, "audit-policy.json"), JSON.stringify(AUDIT_POLICY));
       const plane = new ControlPlane(directory, binary, ports, credentials);
       await writeFile(plane.kubeconfig, plane.#kubeconfigText(adminUser(directory)));
       await plane.#boot(ports.etcdPeer);
@@ -294,6 +270,13 @@ function adminUser(directory: string): Record<string, string> {
   };
 }
 
+const AUDIT_POLICY = {
+  apiVersion: "audit.k8s.io/v1",
+  kind: "Policy",
+  omitStages: ["RequestReceived"],
+  rules: [{ level: "None", nonResourceURLs: ["/readyz"] }, { level: "Metadata" }],
+};
+
 interface Ports {
   readonly apiServer: number;
   readonly etcd: number;
@@ -314,57 +297,6 @@ async function freePorts(): Promise<Ports> {
   );
   await Promise.all(servers.map(async (server) => once(server.close(), "close")));
   return { apiServer: apiServer!, etcd: etcd!, etcdPeer: etcdPeer! };
-}
-
-const OPENSSL_CONFIG = `
-[req]
-distinguished_name = name
-[name]
-[ca]
-basicConstraints = critical, CA:TRUE
-keyUsage = critical, keyCertSign
-[leaf]
-basicConstraints = critical, CA:FALSE
-keyUsage = critical, digitalSignature
-extendedKeyUsage = serverAuth, clientAuth
-subjectAltName = IP:127.0.0.1, IP:10.96.0.1, DNS:localhost, DNS:kubernetes.default.svc
-`;
-
-const AUDIT_POLICY = {
-  apiVersion: "audit.k8s.io/v1",
-  kind: "Policy",
-  omitStages: ["RequestReceived"],
-  rules: [{ level: "None", nonResourceURLs: ["/readyz"] }, { level: "Metadata" }],
-};
-
-/** Fills the folder with keys and certificates. @returns the administrator's */
-async function makeCredentials(directory: string): Promise<Credentials> {
-  const file = (name: string): string => join(directory, name);
-  await writeFile(file("openssl.cnf"), OPENSSL_CONFIG);
-  await writeFile(file("audit-policy.json"), JSON.stringify(AUDIT_POLICY));
-  const keys = generateKeyPairSync("ec", {
-    namedCurve: "P-256",
-    publicKeyEncoding: { type: "spki", format: "pem" },
-    privateKeyEncoding: { type: "sec1", format: "pem" },
-  });
-  await writeFile(file("service-account.key"), keys.privateKey, { mode: 0o600 });
-  await writeFile(file("service-account.pub"), keys.publicKey);
-  const certify = async (name: string, subject: string, ...more: string[]): Promise<void> => {
-    const options = ["-x509", "-config", "openssl.cnf", "-nodes", "-days", "30", "-subj", subject];
-    const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-keyout", `${name}.key`];
-    const all = ["req", ...options, ...key, "-out", `${name}.crt`, ...more];
-    await promisify(execFile)("openssl", all, { cwd: directory });
-  };
-  await certify("ca", "/CN=test-ca", "-extensions", "ca");
-  const byCa = ["-extensions", "leaf", "-CA", "ca.crt", "-CAkey", "ca.key"];
-  await Promise.all([
-    certify("server", "/CN=kube-apiserver", ...byCa),
-    certify("admin", "/O=system:masters/CN=admin", ...byCa),
-  ]);
-  const [ca, cert, key] = await Promise.all(
-    ["ca.crt", "admin.crt", "admin.key"].map(async (name) => readFile(file(name))),
-  );
-  return { ca: ca!, cert: cert!, key: key! };
 }
 
 /** Removes folders of processes that are gone. */
@@ -391,56 +323,4 @@ async function end(child: ChildProcess | undefined, signal: NodeJS.Signals): Pro
   const exit = once(child, "exit", { signal: AbortSignal.timeout(KILL_AFTER_MS) });
   child.kill(signal);
   await exit;
-}
-
-async function send(server: string, agent: Agent, call: Call): Promise<Answer> {
-  const payload = call.body === undefined ? undefined : JSON.stringify(call.body);
-  const headers = {
-    accept: "application/json",
-    ...(payload !== undefined && { "content-type": call.contentType ?? "application/json" }),
-    ...(call.token !== undefined && { authorization: `Bearer ${call.token}` }),
-  };
-  return new Promise((resolve, reject) => {
-    const outgoing = request(
-      new URL(call.path, server),
-      // A client certificate would win over the token: ask with the CA alone.
-      {
-        method: call.method,
-        headers,
-        agent: call.token === undefined ? agent : withoutCertificate(agent),
-      },
-      (incoming) => {
-        const octets: Buffer[] = [];
-        incoming.on("data", (part: Buffer) => octets.push(part));
-        incoming.on("error", reject);
-        incoming.on("end", () => {
-          const text = Buffer.concat(octets).toString();
-          const warnings = readWarnings(incoming.headers["warning"]);
-          resolve({ status: incoming.statusCode ?? 0, body: parseOrText(text), warnings });
-        });
-      },
-    );
-    outgoing.on("error", reject);
-    outgoing.end(payload);
-  });
-}
-
-function withoutCertificate(agent: Agent): Agent {
-  const { ca } = agent.options;
-  return new Agent(ca === undefined ? {} : { ca });
-}
-
-/** Reads texts out of `299 - "text", 299 - "text"` (RFC 7234 §5.5). */
-function readWarnings(header: string | undefined): string[] {
-  const quoted = (header ?? "").matchAll(/299 - "((?:[^"\\]|\\.)*)"/g);
-  return [...quoted].map(([, text = ""]) => text.replaceAll(/\\(.)/g, "$1"));
-}
-
-function parseOrText(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    // Plain text, such as the answer of /readyz.
-    return text;
-  }
 }
