@@ -1,0 +1,109 @@
+import { describe, expect, test } from "@jest/globals";
+import { METALLB, validateMetalLB } from "../../../api/metallb.ts";
+import { PLANNED_FIELDS } from "../../../api/metallb-planned.ts";
+
+describe("validateMetalLB finds", () => {
+  test.each([
+    { name: "a spec that is no object", spec: null, field: "spec", says: "must be object" },
+    {
+      name: "an unknown log level",
+      spec: { logLevel: "trace" },
+      field: "spec.logLevel",
+      says: "one of all, debug, info",
+    },
+    {
+      name: "a class with a space",
+      spec: { loadBalancerClass: "a b" },
+      field: "spec.loadBalancerClass",
+      says: "must match",
+    },
+    {
+      name: "an unknown field",
+      spec: { image: "x" },
+      field: "spec.image",
+      says: "no field that is known",
+    },
+    {
+      name: "a negative quantity",
+      spec: { speakerConfig: { resources: { limits: { cpu: -1 } } } },
+      field: "spec.speakerConfig.resources.limits.cpu",
+      says: ">= 0",
+    },
+    {
+      name: "a weight of 0",
+      spec: {
+        speakerConfig: {
+          affinity: {
+            podAffinity: {
+              preferredDuringSchedulingIgnoredDuringExecution: [
+                { weight: 0, podAffinityTerm: { topologyKey: "a" } },
+              ],
+            },
+          },
+        },
+      },
+      field:
+        "spec.speakerConfig.affinity.podAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].weight",
+      says: ">= 1",
+    },
+    {
+      name: "an annotation key with a slash in its path",
+      spec: { speakerConfig: { annotations: { "a/b": 1 } } },
+      field: "spec.speakerConfig.annotations.a/b",
+      says: "must be string",
+    },
+    {
+      name: "an image with a space",
+      spec: { images: { speaker: "a b" } },
+      field: "spec.images.speaker",
+      says: "must match",
+    },
+    {
+      name: "a key of a label that is none",
+      spec: { nodeSelector: { a: "b c" } },
+      field: "spec.nodeSelector.a",
+      says: "must match",
+    },
+  ])("$name", ({ spec, field, says }) => {
+    expect(validateMetalLB(spec)).toEqual([
+      expect.objectContaining({ field, reason: "schema", message: expect.stringContaining(says) }),
+    ]);
+  });
+
+  test("an expression that does not compile, by its place", () => {
+    expect(validateMetalLB({ excludedInterfaces: ["^docker", "("] })).toEqual([
+      {
+        field: "spec.excludedInterfaces[1]",
+        value: "(",
+        reason: "regularExpression",
+        message: expect.stringContaining("must be a regular expression"),
+      },
+    ]);
+  });
+});
+
+test.each([
+  { name: "nothing", spec: {} },
+  {
+    name: "quantities as number and text",
+    spec: { controllerConfig: { resources: { limits: { cpu: 1, memory: "64Mi" } } } },
+  },
+  {
+    name: "an image by digest at a port",
+    spec: { images: { speaker: `r.example:5000/a/b@sha256:${"0".repeat(64)}` } },
+  },
+  {
+    name: "an image of a registry at an IPv6 address",
+    spec: { images: { controller: "[2001:db8::1]:5000/metallb:v1" } },
+  },
+  { name: "expressions", spec: { excludedInterfaces: ["^(?:docker|cni)\\d+$", ".*"] } },
+])("validateMetalLB accepts $name", ({ spec }) => {
+  expect(validateMetalLB(spec)).toEqual([]);
+});
+
+test("no field that waits for its effect is accepted", () => {
+  for (const field of Object.keys(PLANNED_FIELDS)) {
+    expect(METALLB.spec.properties).not.toHaveProperty(field);
+    expect(validateMetalLB({ [field]: {} })).toMatchObject([{ field: `spec.${field}` }]);
+  }
+});

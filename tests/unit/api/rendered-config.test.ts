@@ -1,0 +1,83 @@
+import { describe, expect, test } from "@jest/globals";
+import fc from "fast-check";
+import {
+  formatRenderedConfig,
+  parseRenderedConfig,
+  type PoolConfig,
+  type RenderedConfig,
+} from "../../../api/rendered-config.ts";
+
+const pool: PoolConfig = {
+  name: "pool",
+  protocol: "layer2",
+  addresses: ["192.0.2.0/28"],
+  "auto-assign": true,
+  "avoid-buggy-ips": false,
+  priority: 0,
+  namespaces: [],
+  "namespace-selectors": [],
+  "service-selectors": [{ matchExpressions: [{ key: "a", operator: "In", values: ["b"] }] }],
+  "cooldown-seconds": 0,
+  "node-selectors": [{ matchLabels: { rack: "1" } }],
+  interfaces: [],
+  "announce-from": "EndpointNodes",
+};
+const config: RenderedConfig = {
+  "address-pools": [pool],
+  "log-level": "info",
+  "load-balancer-class": "",
+  "ignore-exclude-load-balancers": false,
+  "excluded-interfaces": ["^docker"],
+};
+
+test("what is written is read back as it was", () => {
+  const text = fc.string();
+  const names = fc.record({ name: fc.string({ minLength: 1 }), interfaces: fc.array(text) });
+  fc.assert(
+    fc.property(fc.array(names), fc.array(text), (pools, patterns) => {
+      const value = {
+        ...config,
+        "address-pools": pools.map((more) => ({ ...pool, ...more })),
+        "excluded-interfaces": patterns,
+      };
+      expect(parseRenderedConfig(formatRenderedConfig(value))).toEqual({ ok: true, value });
+    }),
+  );
+});
+
+test("equal configurations are equal texts, whatever the order of their keys", () => {
+  const reversed = Object.fromEntries(Object.entries(config).reverse()) as RenderedConfig;
+  expect(formatRenderedConfig(reversed)).toBe(formatRenderedConfig(config));
+});
+
+describe("a document is refused", () => {
+  test.each([
+    { name: "that is no YAML", text: "a: [", reason: "malformed", says: "" },
+    { name: "that is empty", text: "", reason: "invalid", says: "must be object" },
+    {
+      name: "with an unknown key",
+      text: `${formatRenderedConfig(config)}peers: []\n`,
+      reason: "invalid",
+      says: "additional properties",
+    },
+    {
+      name: "with a pool of protocol bgp",
+      text: formatRenderedConfig(config).replace("layer2", "bgp"),
+      reason: "invalid",
+      says: "/address-pools/0/protocol",
+    },
+    {
+      name: "with an unknown log level",
+      text: formatRenderedConfig(config).replace("info", "trace"),
+      reason: "invalid",
+      says: "/log-level",
+    },
+    { name: "without pools", text: "log-level: info\n", reason: "invalid", says: "address-pools" },
+  ])("$name", ({ text, reason, says }) => {
+    expect(parseRenderedConfig(text)).toEqual({
+      ok: false,
+      reason,
+      message: expect.stringContaining(says),
+    });
+  });
+});
