@@ -56,6 +56,13 @@ export function isInCluster(directory = SERVICE_ACCOUNT_DIRECTORY): boolean {
   return Boolean(process.env["KUBERNETES_SERVICE_HOST"]) && existsSync(`${directory}/token`);
 }
 
+/** The connection of the kubeconfig given, else of KUBECONFIG, the pod, or `~/.kube/config`. */
+export async function findConnection(clock: Clock, kubeconfig?: string): Promise<Connection> {
+  if (kubeconfig !== undefined) return kubeconfigConnection(clock, kubeconfig);
+  if (!process.env["KUBECONFIG"] && isInCluster()) return inClusterConnection(clock);
+  return kubeconfigConnection(clock);
+}
+
 /**
  * The connection of a pod.
  * @throws OperatorError `Configuration` when an environment variable or a file is missing.

@@ -151,22 +151,22 @@ function authorizer(
 
 async function review(client: Client, token: string, path: string): Promise<number> {
   const signal = AbortSignal.timeout(REVIEW_TIMEOUT_MS);
-  const authentication = await client.raw<TokenReview>(
+  const authentication = (await client.raw(
     "POST",
     "/apis/authentication.k8s.io/v1/tokenreviews",
     { apiVersion: "authentication.k8s.io/v1", kind: "TokenReview", spec: { token } },
     signal,
-  );
+  )) as TokenReview;
   const user = authentication.status?.user;
   if (authentication.status?.authenticated !== true || !user) return 401;
   const { username, uid, groups, extra } = user;
   const spec = { user: username, uid, groups, extra, nonResourceAttributes: { path, verb: "get" } };
-  const access = await client.raw<AccessReview>(
+  const access = (await client.raw(
     "POST",
     "/apis/authorization.k8s.io/v1/subjectaccessreviews",
     { apiVersion: "authorization.k8s.io/v1", kind: "SubjectAccessReview", spec },
     signal,
-  );
+  )) as AccessReview;
   return access.status?.allowed === true ? 200 : 403;
 }
 
