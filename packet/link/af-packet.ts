@@ -3,6 +3,7 @@ import { constants } from "node:os";
 import { getSystemErrorName } from "node:util";
 
 import { decodeMac, encodeMac, isGroupMac, type MacAddress } from "../address/mac.ts";
+import { ETHER_TYPE_ARP, ETHER_TYPE_IPV6, ETHERNET_HEADER_LENGTH } from "../wire/ethernet.ts";
 import {
   LinkError,
   NO_STATISTICS,
@@ -25,9 +26,6 @@ import {
 } from "./native.ts";
 
 const { EBADF, ENODEV } = constants.errno;
-const ETHERTYPE_ARP = 0x0806;
-const ETHERTYPE_IPV6 = 0x86dd;
-const ETHERNET_HEADER_LENGTH = 14;
 const ARPHRD_ETHER = 1;
 const IFF_UP = 1;
 
@@ -46,8 +44,8 @@ const FRAME_KINDS: readonly FrameKind[] = ["host", "broadcast", "multicast"];
 /** Instructions of the first filter: code, jump if true, jump if false, operand. */
 const NEIGHBOR_FRAMES: readonly (readonly [number, number, number, number])[] = [
   [0x28, 0, 0, 12], // EtherType
-  [0x15, 6, 0, ETHERTYPE_ARP],
-  [0x15, 0, 6, ETHERTYPE_IPV6],
+  [0x15, 6, 0, ETHER_TYPE_ARP],
+  [0x15, 0, 6, ETHER_TYPE_IPV6],
   [0x30, 0, 0, 20], // next header
   [0x15, 0, 4, 58], // ICMPv6
   [0x30, 0, 0, 54], // its type
@@ -133,7 +131,7 @@ class AfPacketLink implements Link {
     this.#native = nativeModule();
     this.#handlers = handlers;
     this.#receiveBuffer = options.receiveBuffer ?? RECEIVE_BUFFER;
-    for (const type of options.etherTypes ?? [ETHERTYPE_ARP, ETHERTYPE_IPV6]) {
+    for (const type of options.etherTypes ?? [ETHER_TYPE_ARP, ETHER_TYPE_IPV6]) {
       this.#filters.set(type, options.filter ?? NEIGHBOR_FILTER);
     }
     const state = this.#readState();
