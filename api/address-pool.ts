@@ -177,8 +177,6 @@ const status = Type.Object(
 export type AddressPoolSpec = Static<typeof spec>;
 /** What is observed of a pool. */
 export type AddressPoolStatus = Static<typeof status>;
-/** From which nodes an address is announced while the traffic policy is Cluster. */
-export type AnnounceFrom = (typeof ANNOUNCE_FROM)[number];
 
 /** A pool of addresses, as the API server gives it. */
 export interface AddressPool {

@@ -236,7 +236,5 @@ export const podConfig = (description: string) =>
     { ...closed, description },
   );
 
-/** A toleration as Kubernetes has it (core/v1). */
-export type Toleration = Static<typeof toleration>;
 /** What can be set about the pods of one program. */
 export type PodConfig = Static<ReturnType<typeof podConfig>>;

@@ -51,7 +51,7 @@ const conflict = Type.Object(
 const address = Type.Object(
   {
     address: Type.String({ description: "The address.", maxLength: 39 }),
-    reason: oneOf([...NODE_REASONS, ...ADDRESS_REASONS], {
+    reason: oneOf([...NODE_REASONS, ...ADDRESS_REASONS, "NoReadyEndpoint"], {
       description: "Why this node announces the address, or does not.",
     }),
     message: Type.Optional(
