@@ -27,17 +27,6 @@ const CODES = [
   "error",
 ];
 
-/** Why a reflector had to list again. */
-export const RELIST_REASONS = ["Start", "Gone", "HistoryChanged", "ServerWasAway"] as const;
-/** Why a watch ended. */
-export const WATCH_ENDS = [
-  "Closed",
-  "Silent",
-  "ConnectionLost",
-  "Unreachable",
-  "Refused",
-  "Malformed",
-] as const;
 /** How a reconciliation ended, in controller-runtime's words. */
 export const RECONCILE_RESULTS = [
   "success",

@@ -17,12 +17,22 @@
  *   the watch goes on.
  */
 import { isDeepStrictEqual } from "node:util";
-import { backoffMs, CONNECT_BACKOFF, SERVER_BACKOFF } from "./backoff.ts";
 import type { Client, Selection, WatchEvent } from "./client.ts";
 import { isAborted, sleep, systemClock, type Clock } from "./clock.ts";
-import { ApiError, hasCode, OperatorError } from "./errors.ts";
+import { describeError, hasCode, OperatorError } from "./errors.ts";
 import { silentLogger, type Logger } from "./logging.ts";
-import { Metrics, RELIST_REASONS, WATCH_ENDS } from "./metrics.ts";
+import { Metrics } from "./metrics.ts";
+import {
+  afterWatch,
+  HistoryChanged,
+  isOlder,
+  NO_FAILURES,
+  RELIST_REASONS,
+  WATCH_ENDS,
+  type Next,
+  type RelistReason,
+  type WatchEnd,
+} from "./reflector-policy.ts";
 import type { KubernetesObject, Resource } from "./resources.ts";
 import { IndexedStore, objectKey, type IndexFunction, type Key, type Store } from "./store.ts";
 import { INITIAL_EVENTS_END } from "./watch-stream.ts";
@@ -67,10 +77,6 @@ const PAGE_SIZE = 500;
 /** A watch that the server closes sooner counts as a failure. */
 const SHORT_WATCH_MS = 1_000;
 
-type RelistReason = (typeof RELIST_REASONS)[number];
-
-/** Thrown inside to leave a watch whose history is not ours. */
-class HistoryChanged extends Error {}
 /** Thrown inside when the server ignores `sendInitialEvents`. */
 class NoStreamingList extends Error {}
 
@@ -94,6 +100,8 @@ export class Reflector<
   #streamingList = true;
   #lastContactMs: number | undefined;
   #running = false;
+  /** True when a change or a bookmark arrived since the last connect. */
+  #progressed = false;
 
   /** Nothing happens before {@link run}. */
   constructor(options: ReflectorOptions<T, U, I>) {
@@ -151,74 +159,45 @@ export class Reflector<
   async run(signal: AbortSignal): Promise<void> {
     if (this.#running) throw new TypeError("a reflector runs once");
     this.#running = true;
-    const failures = { server: 0, connect: 0 };
-    while (!signal.aborted) {
+    let failures = NO_FAILURES;
+    while (!isAborted(signal)) {
       const openedAt = this.#clock.monotonicMs();
-      const versionBefore = this.#resourceVersion;
+      this.#progressed = false;
       let failure: unknown;
       try {
         await this.#followOnce(signal);
-        this.#instruments.ended("Closed");
       } catch (error) {
         if (isAborted(signal)) break;
         failure = error;
       }
-      const lasted = this.#clock.monotonicMs() - openedAt;
-      const progress =
-        this.#resourceVersion !== undefined && this.#resourceVersion !== versionBefore;
-      if (progress || (failure === undefined && lasted >= SHORT_WATCH_MS)) {
-        failures.server = 0;
-        failures.connect = 0;
+      if (failure instanceof NoStreamingList) {
+        this.#streamingList = false;
+        continue;
       }
-      const delayMs = this.#afterEnd(failure, failures);
-      try {
-        if (delayMs > 0) await sleep(this.#clock, delayMs, signal);
-      } catch {
-        // Only the signal ends the sleep early.
-        break;
-      }
+      const lasted = this.#clock.monotonicMs() - openedAt >= SHORT_WATCH_MS;
+      const successful = this.#progressed || (lasted && failure === undefined);
+      const next = afterWatch(failure, successful, failures, this.#random());
+      failures = next.failures;
+      this.#follow(next, failure);
+      // Only the abort ends the sleep early, and then the loop ends too.
+      await sleep(this.#clock, next.delayMs, signal).catch(() => undefined);
     }
   }
 
-  /** Decides what to do next and how long to wait before. */
-  #afterEnd(failure: unknown, failures: { server: number; connect: number }): number {
-    if (failure === undefined) {
-      // A watch that closes at once, again and again, is a failure of a polite server.
-      failures.server++;
-      return failures.server > 1
-        ? backoffMs(SERVER_BACKOFF, failures.server - 1, this.#random())
-        : 0;
-    }
-    if (failure instanceof NoStreamingList) {
-      this.#streamingList = false;
-      return 0;
-    }
-    const { end, relist, connect } = classify(failure);
+  /** Takes note of what was decided. */
+  #follow(next: Next, failure: unknown): void {
+    const { end, relist, delayMs } = next;
     this.#instruments.ended(end);
-    if (relist) this.#forget(relist);
-    failures.server = connect ? 0 : failures.server + 1;
-    failures.connect = connect ? failures.connect + 1 : 0;
-    const asked = failure instanceof ApiError ? failure.retryAfterMs : undefined;
-    const delayMs =
-      asked === undefined
-        ? backoffMs(
-            connect ? CONNECT_BACKOFF : SERVER_BACKOFF,
-            failures.server + failures.connect,
-            this.#random(),
-          )
-        : asked * (1 + this.#random() / 4);
-    this.#logger.info("watch interrupted", {
-      reason: end,
-      relist,
-      delayMs: Math.round(delayMs),
-      error: failure,
-    });
-    return delayMs;
-  }
-
-  #forget(reason: RelistReason): void {
-    this.#resourceVersion = undefined;
-    this.#relist = reason;
+    if (relist) {
+      this.#resourceVersion = undefined;
+      this.#relist = relist;
+    }
+    if (failure === undefined) {
+      this.#logger.debug("watch closed", { delayMs: Math.round(delayMs) });
+      return;
+    }
+    const fields = { end, relist, delayMs: Math.round(delayMs), reason: describeError(failure) };
+    this.#logger.info("watch interrupted", fields);
   }
 
   /** Lists if need be, then watches until the server closes. */
@@ -314,7 +293,9 @@ export class Reflector<
   #advance(version: string): void {
     if (this.#resourceVersion !== undefined && isOlder(version, this.#resourceVersion))
       throw new HistoryChanged();
-    if (version !== "") this.#resourceVersion = version;
+    if (version === "") return;
+    this.#resourceVersion = version;
+    this.#progressed = true;
   }
 
   #finishList(diff: Diff<U>, version: string): void {
@@ -431,36 +412,9 @@ function isSame(
   return !thoroughly || isDeepStrictEqual(previous, object);
 }
 
-/** Compares resource versions, which are decimal numbers of any length; others never count as older. */
-export function isOlder(version: string, than: string): boolean {
-  if (!/^\d+$/.test(version) || !/^\d+$/.test(than)) return false;
-  return version.length === than.length ? version < than : version.length < than.length;
-}
-
-function classify(failure: unknown): {
-  readonly end: (typeof WATCH_ENDS)[number];
-  readonly relist?: RelistReason;
-  readonly connect: boolean;
-} {
-  if (failure instanceof HistoryChanged)
-    return { end: "Closed", relist: "HistoryChanged", connect: false };
-  if (hasCode(failure, "Gone")) return { end: "Refused", relist: "Gone", connect: false };
-  if (hasCode(failure, "TooLargeResourceVersion")) {
-    return { end: "Refused", relist: "HistoryChanged", connect: false };
-  }
-  if (hasCode(failure, "Unreachable"))
-    return { end: "Unreachable", relist: "ServerWasAway", connect: true };
-  if (hasCode(failure, "Silent")) return { end: "Silent", connect: false };
-  if (hasCode(failure, "ConnectionLost", "Timeout"))
-    return { end: "ConnectionLost", connect: false };
-  // What the parser could not read may have been a change: only a list tells.
-  if (hasCode(failure, "Malformed")) return { end: "Malformed", connect: false };
-  return { end: "Refused", connect: false };
-}
-
 interface Instruments {
   listed(reason: RelistReason): void;
-  ended(reason: (typeof WATCH_ENDS)[number]): void;
+  ended(reason: WatchEnd): void;
   handlerErrors(): void;
   contact(wallMs: number): void;
 }

@@ -61,6 +61,11 @@ export class TransportError extends OperatorError {
 
 /** How many requests may be under way at once; see {@link Transport}. */
 const MAX_CONCURRENT_REQUESTS = 32;
+/**
+ * Time for a TCP connection. After a lost SYN the kernel waits 1, 2, 4 … s; whoever starts anew sooner
+ * is connected sooner when the path is back.
+ */
+const CONNECT_TIMEOUT_MS = 3_000;
 /** Kernel keep-alive: finds peers that vanished, also between requests. */
 const TCP_KEEP_ALIVE_MS = 30_000;
 
@@ -116,7 +121,19 @@ export class Transport {
     const outgoing = secure
       ? httpsRequest({ ...options, ...credentials.tls })
       : httpRequest(options);
-    return exchange(outgoing, request, signal);
+    try {
+      return await exchange(outgoing, request, signal);
+    } catch (error) {
+      // The other idle connections took the same path: each would cost the next request its time.
+      if (error instanceof TransportError && error.code === "Timeout") this.#dropIdle();
+      throw error;
+    }
+  }
+
+  #dropIdle(): void {
+    for (const sockets of Object.values(this.#requests?.freeSockets ?? {})) {
+      for (const socket of sockets ?? []) socket.destroy();
+    }
   }
 
   #agent(secure: boolean, tls: Credentials["tls"], stream: boolean): HttpAgent {
@@ -176,10 +193,19 @@ function exchange(
     });
     outgoing.once("socket", (socket: Socket) => {
       // Waiting for a free connection does not count: it is our own bound, not the server's delay.
-      timer = setTimeout(() => {
-        const cause = new Error(`no answer within ${request.timeoutMs} ms`);
-        outgoing.destroy(new TransportError("Timeout", request.attempted, cause));
-      }, request.timeoutMs);
+      const limit = (ms: number, doing: string): void => {
+        clearTimeout(timer);
+        timer = setTimeout(() => {
+          const cause = new Error(`no ${doing} within ${ms} ms`);
+          const code = connected ? "Timeout" : "Unreachable";
+          outgoing.destroy(new TransportError(code, request.attempted, cause));
+        }, ms);
+      };
+      limit(request.timeoutMs, "answer");
+      if (socket.connecting) {
+        limit(CONNECT_TIMEOUT_MS, "connection");
+        socket.once("connect", () => limit(request.timeoutMs, "answer"));
+      }
       whenReady(socket, () => {
         connected = true;
         try {
