@@ -9,8 +9,7 @@ export type FaultReason =
   | "unsupportedProtocol"
   | "specialUse"
   | "overlapping"
-  | "regularExpression"
-  | "requestAboveLimit";
+  | "regularExpression";
 
 /** One thing that is wrong with an object: the reason for programs, the message for people. */
 export interface Fault {
