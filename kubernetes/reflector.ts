@@ -100,8 +100,8 @@ export class Reflector<
   #streamingList = true;
   #lastContactMs: number | undefined;
   #running = false;
-  /** True when a change or a bookmark arrived since the last connect. */
-  #progressed = false;
+  /** Changes and bookmarks that arrived by watch. */
+  #advances = 0;
 
   /** Nothing happens before {@link run}. */
   constructor(options: ReflectorOptions<T, U, I>) {
@@ -162,7 +162,7 @@ export class Reflector<
     let failures = NO_FAILURES;
     while (!isAborted(signal)) {
       const openedAt = this.#clock.monotonicMs();
-      this.#progressed = false;
+      const advancesBefore = this.#advances;
       let failure: unknown;
       try {
         await this.#followOnce(signal);
@@ -175,7 +175,8 @@ export class Reflector<
         continue;
       }
       const lasted = this.#clock.monotonicMs() - openedAt >= SHORT_WATCH_MS;
-      const successful = this.#progressed || (lasted && failure === undefined);
+      const advanced = this.#advances > advancesBefore;
+      const successful = advanced || (lasted && failure === undefined);
       const next = afterWatch(failure, successful, failures, this.#random());
       failures = next.failures;
       this.#follow(next, failure);
@@ -295,7 +296,7 @@ export class Reflector<
       throw new HistoryChanged();
     if (version === "") return;
     this.#resourceVersion = version;
-    this.#progressed = true;
+    this.#advances++;
   }
 
   #finishList(diff: Diff<U>, version: string): void {
