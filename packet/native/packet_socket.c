@@ -505,8 +505,8 @@ static napi_value flush(napi_env env, napi_callback_info info) {
 /*
  * Replacing a filter is atomic, but the kernel charges the socket for the old and the new one at
  * once (net.core.optmem_max). Where that is refused, a fresh socket takes the new filter, and the
- * old one, closed to new frames, is read to its end. For an instant both take the same frame:
- * one may come twice, none is lost.
+ * old one, closed to new frames, is read to its end. For an instant both take the same frame: one
+ * may come twice, or behind a newer one; none is lost.
  */
 static int replace_filter(receiver* r, const struct sock_fprog* program, const char** syscall) {
   static struct sock_filter drop_all[] = {BPF_STMT(BPF_RET | BPF_K, 0)};

@@ -33,6 +33,10 @@ interface Orders {
   statistics: object;
   frames: object;
   events: object;
+  /** A capture of all frames since the link was opened. */
+  pcap: object;
+  /** The ring of exchanges, as a capture. */
+  exchanges: object;
   close: object;
 }
 

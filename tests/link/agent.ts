@@ -5,12 +5,15 @@
 import { afPacketLink, NEIGHBOR_FILTER } from "../../packet/link/af-packet.ts";
 import { LinkError, receivedAtMs, type Link } from "../../packet/link/link.ts";
 import { nativeModule } from "../../packet/link/native.ts";
+import { ExchangeRing, withPcap } from "../../packet/link/pcap.ts";
 import type { MacAddress } from "../../packet/address/mac.ts";
 import type { AgentEvent, Answer, Command, SeenFrame } from "./agent-client.ts";
 
 let link: Link | null = null;
 const frames: SeenFrame[] = [];
 const events: AgentEvent[] = [];
+const pcap: Uint8Array[] = [];
+const ring = new ExchangeRing();
 let answering = false;
 
 function handleFrame(octets: Uint8Array, atMs: number, kind: string): void {
@@ -44,8 +47,11 @@ function sendLong(octets: Uint8Array): number {
 
 function obey(command: Command): unknown {
   switch (command.name) {
-    case "open":
-      link = afPacketLink(command.options)({
+    case "open": {
+      const open = ring.watch(
+        withPcap(afPacketLink(command.options), (octets) => pcap.push(octets)),
+      );
+      link = open({
         frame: (frame) => handleFrame(frame.octets, receivedAtMs(frame), frame.kind),
         down: (reason, error) =>
           events.push(error ? `down ${reason} ${error.code}` : `down ${reason}`),
@@ -53,6 +59,7 @@ function obey(command: Command): unknown {
         macChanged: (mac) => events.push(`mac ${mac}`),
       });
       return null;
+    }
     case "describe": {
       const { interfaceName, interfaceIndex, macAddress, up } = needed();
       return { interfaceName, interfaceIndex, macAddress, up };
@@ -89,6 +96,10 @@ function obey(command: Command): unknown {
       return frames.splice(0);
     case "events":
       return [...events];
+    case "pcap":
+      return new Uint8Array(Buffer.concat(pcap));
+    case "exchanges":
+      return ring.toPcap();
     case "close":
       link?.[Symbol.dispose]();
       return null;
