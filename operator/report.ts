@@ -29,7 +29,7 @@ export class StatusWriter {
   ): Promise<void> {
     const before = (this.#written.get(object) as S | undefined) ?? object.status;
     const status = conclude(before);
-    if (contentHash(before && onlyFieldsOf(status, before)) === contentHash(status)) return;
+    if (contentHash(onlyFieldsOf(status, before ?? {})) === contentHash(status)) return;
     const { name, namespace, uid } = object.metadata;
     // With its uid, so that a status is never written on an object that took the name.
     const metadata = {
