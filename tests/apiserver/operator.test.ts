@@ -1,0 +1,394 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { parseAllDocuments } from "yaml";
+import { parseRenderedConfig, type RenderedConfig } from "../../api/rendered-config.ts";
+import {
+  addressPool,
+  metallb,
+  NAMESPACE,
+  withMetadata,
+  withMetalLBSpec,
+} from "../support/builders.ts";
+import { ControlPlane, UP_TIMEOUT_MS } from "../support/control-plane.ts";
+import { eventually } from "../support/eventually.ts";
+import { describeWith } from "../support/requirements.ts";
+import {
+  Admin,
+  conditionOf,
+  IMAGE,
+  installOperator,
+  OperatorProcess,
+  type Plural,
+} from "./operator-process.ts";
+
+const CHILDREN: readonly (readonly [Plural, string])[] = [
+  ["configmaps", "config"],
+  ["deployments", "controller"],
+  ["daemonsets", "speaker"],
+];
+const TEST_TIMEOUT_MS = 60_000;
+
+let plane: ControlPlane;
+let admin: Admin;
+let operator: OperatorProcess;
+
+/** The rendered configuration, once there is one that fits the condition. */
+async function config(fits: (config: RenderedConfig) => boolean): Promise<RenderedConfig> {
+  return eventually(async () => {
+    const { data } = await admin.get("configmaps", "config");
+    const parsed = parseRenderedConfig(data?.["config"] ?? "");
+    if (!parsed.ok) throw new Error(parsed.message);
+    return fits(parsed.value) && parsed.value;
+  });
+}
+
+/** The addresses in effect, by pool. */
+function addressesOf({ "address-pools": pools }: RenderedConfig): Record<string, string[]> {
+  return Object.fromEntries(pools.map(({ name, addresses }) => [name, addresses]));
+}
+
+async function condition(
+  plural: Plural,
+  name: string,
+  type: string,
+  reason: string,
+  namespace = NAMESPACE,
+) {
+  return eventually(async () => {
+    const found = conditionOf(await admin.get(plural, name, namespace), type);
+    return found?.reason === reason && found;
+  });
+}
+
+async function allChildren(): Promise<void> {
+  await eventually(async () => {
+    for (const [plural, name] of CHILDREN) await admin.get(plural, name);
+  });
+}
+
+/** Counts the pods as Kubernetes' controllers would, of which none run here. */
+async function pretendReady(): Promise<void> {
+  const { generation: deployment = 0 } = (await admin.get("deployments", "controller")).metadata;
+  const one = { replicas: 1, updatedReplicas: 1, readyReplicas: 1, availableReplicas: 1 };
+  const status = { observedGeneration: deployment, ...one };
+  await admin.patch("deployments", "controller", { status }, true);
+  const { generation: daemonSet = 0 } = (await admin.get("daemonsets", "speaker")).metadata;
+  const counts = {
+    desiredNumberScheduled: 3,
+    currentNumberScheduled: 3,
+    updatedNumberScheduled: 3,
+    numberReady: 3,
+    numberMisscheduled: 0,
+  };
+  const three = { observedGeneration: daemonSet, ...counts };
+  await admin.patch("daemonsets", "speaker", { status: three }, true);
+}
+
+/** The rights of config/rbac/operator.yaml, each as verb and resource. */
+async function grantedRights(): Promise<string[]> {
+  const text = await readFile(join(import.meta.dirname, "../../config/rbac/operator.yaml"), "utf8");
+  const objects = parseAllDocuments(text).map((document) => document.toJS() as { rules?: Rule[] });
+  const rules = objects.flatMap((object) => object.rules ?? []);
+  return rules.flatMap(({ verbs, resources }) =>
+    resources.flatMap((resource) => verbs.map((verb) => `${verb} ${resource}`)),
+  );
+}
+
+interface Rule {
+  readonly verbs: readonly string[];
+  readonly resources: readonly string[];
+}
+
+/** Waits until nothing is left to do: a whole second without a write but of the Lease. */
+async function atRest(): Promise<void> {
+  await eventually(async () => {
+    const before = (await writes()).length;
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    return (await writes()).length === before;
+  });
+}
+
+/** What the operator wrote so far, less its Lease, which it renews for ever. */
+async function writes(): Promise<string[]> {
+  const events = await plane.auditEvents();
+  return events
+    .filter(({ user }) => user.username.endsWith(":metallb-operator"))
+    .filter(({ verb }) => !["get", "list", "watch"].includes(verb))
+    .filter(({ objectRef }) => objectRef?.resource !== "leases")
+    .map(({ verb, requestURI }) => `${verb} ${requestURI}`);
+}
+
+describeWith("setpriv")("the operator against a real API server", () => {
+  beforeAll(async () => {
+    plane = await ControlPlane.up();
+    admin = new Admin(plane);
+    await installOperator(plane);
+    operator = await OperatorProcess.start(plane);
+  }, UP_TIMEOUT_MS);
+
+  afterAll(async () => {
+    await operator.end();
+    await plane[Symbol.asyncDispose]();
+  });
+
+  // No garbage collector runs here: what the test before left is removed by hand.
+  beforeEach(async () => {
+    await admin.deleteAll("addresspools");
+    await admin.deleteAll("metallbs");
+    await eventually(async () => {
+      for (const [plural, name] of CHILDREN) await admin.delete(plural, name);
+      const left = await Promise.all(CHILDREN.map(([plural, name]) => admin.has(plural, name)));
+      return !left.includes(true);
+    });
+  }, TEST_TIMEOUT_MS);
+
+  const check = (name: string, body: () => Promise<void>): void => {
+    test(name, body, TEST_TIMEOUT_MS);
+  };
+
+  check("renders configuration, controller and speakers, owned by the MetalLB object", async () => {
+    await admin.apply("addresspools", addressPool("a", ["192.0.2.0/30", "2001:db8::1"]));
+    const owner = await admin.apply("metallbs", metallb(withMetalLBSpec({ logLevel: "debug" })));
+    await allChildren();
+    const rendered = await config((seen) => seen["log-level"] === "debug");
+    expect(addressesOf(rendered)).toEqual({ a: ["192.0.2.0/30", "2001:db8::1"] });
+    for (const [plural, name] of CHILDREN) {
+      const { metadata } = await admin.get(plural, name);
+      expect(metadata.ownerReferences).toMatchObject([
+        { kind: "MetalLB", uid: owner.metadata.uid, controller: true },
+      ]);
+      expect(metadata.labels).toMatchObject({ app: "metallb" });
+    }
+    for (const [plural, name] of CHILDREN.slice(1)) {
+      const { spec } = await admin.get(plural, name);
+      expect(spec).toMatchObject({
+        selector: { matchLabels: { app: "metallb", component: name } },
+        template: { spec: { containers: [{ name, image: IMAGE, args: [name] }] } },
+      });
+    }
+  });
+
+  check("says Progressing until the pods are ready, then Available, and then rests", async () => {
+    await admin.apply("metallbs", metallb());
+    await condition("metallbs", "metallb", "Progressing", "RollingOut");
+    await allChildren();
+    await pretendReady();
+    const available = await condition("metallbs", "metallb", "Available", "Available");
+    expect(available).toMatchObject({ status: "True", observedGeneration: 1 });
+    expect(available.message).toContain("speaker: 3 of 3 ready");
+    const { status } = await admin.get("metallbs", "metallb");
+    expect(status).toMatchObject({
+      controller: { desired: 1, updated: 1, ready: 1, image: IMAGE },
+      speaker: { desired: 3, updated: 3, ready: 3, image: IMAGE },
+    });
+    await atRest();
+  });
+
+  check("repairs a child that somebody edits or deletes", async () => {
+    await admin.apply("metallbs", metallb());
+    await allChildren();
+    await admin.patch("deployments", "controller", { spec: { replicas: 0 } });
+    await admin.patch("configmaps", "config", { data: { config: "address-pools: []" } });
+    await admin.patch("daemonsets", "speaker", { metadata: { labels: { component: null } } });
+    await eventually(async () => {
+      expect(await admin.get("deployments", "controller")).toMatchObject({ spec: { replicas: 1 } });
+      const { metadata } = await admin.get("daemonsets", "speaker");
+      expect(metadata.labels).toMatchObject({ component: "speaker" });
+    });
+    await config((seen) => seen["log-level"] === "info");
+    for (const [plural, name] of CHILDREN) {
+      const { uid } = (await admin.get(plural, name)).metadata;
+      await admin.delete(plural, name);
+      await eventually(async () => (await admin.get(plural, name)).metadata.uid !== uid);
+    }
+  });
+
+  check("leaves fields alone that it does not set", async () => {
+    await admin.apply("metallbs", metallb());
+    await allChildren();
+    const mine = { metadata: { annotations: { "example.com/mine": "1" } } };
+    await admin.patch("daemonsets", "speaker", mine);
+    await admin.patch("daemonsets", "speaker", { spec: { minReadySeconds: 7 } });
+    await atRest();
+    expect(await admin.get("daemonsets", "speaker")).toMatchObject({
+      ...mine,
+      spec: { minReadySeconds: 7 },
+    });
+  });
+
+  check("deletes what it rendered once and does not want any more", async () => {
+    await admin.apply("metallbs", metallb());
+    await allChildren();
+    for (const [plural, name] of CHILDREN) {
+      const { metadata, apiVersion, kind, data, spec } = await admin.get(plural, name);
+      const { labels, annotations, ownerReferences } = metadata;
+      const old = { name: "old", labels, annotations, ownerReferences };
+      await admin.apply(plural, { apiVersion, kind, metadata: old, data, spec });
+      await eventually(async () => !(await admin.has(plural, "old")));
+      expect(await admin.has(plural, name)).toBe(true);
+    }
+  });
+
+  check(
+    "does not touch an object that is not ours, and says so until it is given to us",
+    async () => {
+      const foreign = {
+        apiVersion: "apps/v1",
+        kind: "Deployment",
+        metadata: { name: "controller", labels: { app: "metallb" } },
+        spec: {
+          replicas: 2,
+          selector: { matchLabels: { app: "metallb", component: "controller" } },
+          template: {
+            metadata: { labels: { app: "metallb", component: "controller" } },
+            spec: {
+              containers: [{ name: "controller", image: "quay.io/metallb/controller:v0.15" }],
+            },
+          },
+        },
+      };
+      const before = await admin.apply("deployments", foreign);
+      await admin.apply("metallbs", metallb());
+      const degraded = await condition("metallbs", "metallb", "Degraded", "ForeignObject");
+      expect(degraded.message).toContain("Deployment metallb-system/controller");
+      await eventually(async () => admin.has("daemonsets", "speaker"));
+      await atRest();
+      expect(await admin.get("deployments", "controller")).toEqual(before);
+
+      const adopt = { metadata: { annotations: { "metallb.io/adopt": "true" } } };
+      await admin.patch("deployments", "controller", adopt);
+      await condition("metallbs", "metallb", "Degraded", "RollingOut");
+      expect(await admin.get("deployments", "controller")).toMatchObject({
+        metadata: { ownerReferences: [{ kind: "MetalLB" }] },
+        spec: { replicas: 1, template: { spec: { containers: [{ image: IMAGE }] } } },
+      });
+    },
+  );
+
+  check("of two pools that overlap the later is invalid and names the other", async () => {
+    await admin.apply("metallbs", metallb());
+    await admin.apply("addresspools", addressPool("first", ["192.0.2.0/25"]));
+    await condition("addresspools", "first", "Valid", "Valid");
+    await admin.apply("addresspools", addressPool("second", ["192.0.2.100-192.0.2.200"]));
+    const invalid = await condition("addresspools", "second", "Valid", "Overlapping");
+    expect(invalid.status).toBe("False");
+    expect(invalid.message).toContain("192.0.2.0/25 of AddressPool first");
+    expect(addressesOf(await config(() => true))).toEqual({ first: ["192.0.2.0/25"] });
+    await admin.delete("addresspools", "first");
+    await condition("addresspools", "second", "Valid", "Valid");
+    await config((seen) => addressesOf(seen)["second"] !== undefined);
+  });
+
+  check("keeps the accepted form of a pool that is edited into error, over a restart", async () => {
+    await admin.apply("metallbs", metallb());
+    await admin.apply("addresspools", addressPool("good", ["192.0.2.0/28"]));
+    await admin.apply("addresspools", addressPool("edited", ["198.51.100.0/28"]));
+    await config((seen) => seen["address-pools"].length === 2);
+    // What CEL lets pass.
+    const twice = ["203.0.113.0/28", "203.0.113.1"];
+    await admin.apply("addresspools", addressPool("edited", twice));
+    const invalid = await condition("addresspools", "edited", "Valid", "Overlapping");
+    expect(invalid.message).toMatch(/spec.addresses\[1\].*198.51.100.0\/28/);
+    await operator.end("SIGKILL");
+    await admin.forgetLeader();
+    operator = await OperatorProcess.start(plane);
+    await operator.leading();
+    await admin.apply("addresspools", addressPool("good", ["192.0.2.0/27"]));
+    const rendered = await config((seen) => addressesOf(seen)["good"]?.[0] === "192.0.2.0/27");
+    expect(addressesOf(rendered)).toEqual({ good: ["192.0.2.0/27"], edited: ["198.51.100.0/28"] });
+    await admin.apply("addresspools", addressPool("edited", ["2001:db8::1-2001:db8::9"]));
+    await config((seen) => addressesOf(seen)["edited"]?.[0] === "2001:db8::1-2001:db8::9");
+    await condition("addresspools", "edited", "Valid", "Valid");
+  });
+
+  check("answers objects in the wrong namespace, with no other effect", async () => {
+    const elsewhere = { namespace: "default" };
+    await admin.apply("metallbs", metallb(withMetadata(elsewhere)), "default");
+    const pool = addressPool("lost", ["192.0.2.0/28"], withMetadata(elsewhere));
+    await admin.apply("addresspools", pool, "default");
+    const [degraded, invalid] = [
+      await condition("metallbs", "metallb", "Degraded", "WrongNamespace", "default"),
+      await condition("addresspools", "lost", "Valid", "WrongNamespace", "default"),
+    ];
+    expect([degraded.status, invalid.status]).toEqual(["True", "False"]);
+    expect(degraded.message).toContain(NAMESPACE);
+    expect(await admin.has("configmaps", "config")).toBe(false);
+    await admin.delete("metallbs", "metallb", "default");
+    await admin.delete("addresspools", "lost", "default");
+  });
+
+  check(
+    "makes nothing again after the MetalLB object is gone, and gives a new one all",
+    async () => {
+      await admin.apply("addresspools", addressPool("a", ["192.0.2.0/30"]));
+      await admin.apply("metallbs", metallb());
+      await allChildren();
+      await admin.delete("metallbs", "metallb");
+      await admin.delete("daemonsets", "speaker");
+      await eventually(async () => {
+        const { message = "" } = conditionOf(await admin.get("addresspools", "a"), "Valid") ?? {};
+        return message.includes("without a MetalLB object");
+      });
+      await atRest();
+      expect(await admin.has("daemonsets", "speaker")).toBe(false);
+      const { metadata } = await admin.apply("metallbs", metallb());
+      await eventually(async () => {
+        for (const [plural, name] of CHILDREN) {
+          const owners = (await admin.get(plural, name)).metadata.ownerReferences;
+          expect(owners?.map(({ uid }) => uid)).toEqual([metadata.uid]);
+        }
+      });
+    },
+  );
+
+  check("finishes what a killed one began, wherever it was killed", async () => {
+    await admin.apply("addresspools", addressPool("a", ["192.0.2.0/30"]));
+    await admin.apply("metallbs", metallb());
+    for (const delayMs of [0, 10, 20, 30, 40, 60, 80]) {
+      await operator.end("SIGKILL");
+      for (const [plural, name] of CHILDREN) await admin.delete(plural, name);
+      await admin.forgetLeader();
+      operator = await OperatorProcess.start(plane);
+      await operator.leading();
+      await new Promise((resolve) => setTimeout(resolve, delayMs));
+    }
+    await allChildren();
+    const rendered = await config(() => true);
+    expect(addressesOf(rendered)).toEqual({ a: ["192.0.2.0/30"] });
+    await condition("addresspools", "a", "Valid", "Valid");
+    await condition("metallbs", "metallb", "Progressing", "RollingOut");
+  });
+
+  check("used all its rights, and asked for nothing that it may not do", async () => {
+    const events = await plane.auditEvents();
+    const own = events.filter(({ user }) => user.username.endsWith(":metallb-operator"));
+    const refused = own.filter(({ responseStatus }) => responseStatus?.code === 403);
+    expect(refused.map(({ verb, requestURI }) => `${verb} ${requestURI}`)).toEqual([]);
+    const used = own.flatMap(({ verb, objectRef: { resource, subresource } = {}, ...event }) => {
+      const what = `${resource ?? ""}${subresource === undefined ? "" : `/${subresource}`}`;
+      // An apply that makes an object needs the right to create, and is logged as a patch.
+      const isMade = verb === "patch" && event.responseStatus?.code === 201;
+      return isMade ? [`create ${what}`, `patch ${what}`] : [`${verb} ${what}`];
+    });
+    // Servers with streaming lists are not asked for others; older ones are.
+    const granted = (await grantedRights()).filter((right) => !right.startsWith("list "));
+    expect(granted.filter((right) => !used.includes(right))).toEqual([]);
+  });
+
+  check("survives an API server that goes away, and catches up", async () => {
+    await admin.apply("metallbs", metallb());
+    await allChildren();
+    await plane.stop();
+    await plane.start();
+    await admin.patch("deployments", "controller", { spec: { replicas: 3 } });
+    await eventually(
+      async () => {
+        const { spec } = await admin.get("deployments", "controller");
+        return spec?.["replicas"] === 1;
+      },
+      { deadlineMs: 30_000 },
+    );
+    expect(operator.exitCode).toBeNull();
+  });
+});
