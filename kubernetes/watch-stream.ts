@@ -68,6 +68,7 @@ export function readWatch<T extends KubernetesObject>(
   return new Promise((resolve, reject) => {
     const lines = new LineSplitter();
     let queue: Iterator<string> | undefined;
+    let atEnd: (() => void) | undefined;
     let finished = false;
     const finish = (error?: Error): void => {
       finished = true;
@@ -103,7 +104,13 @@ export function readWatch<T extends KubernetesObject>(
         return;
       }
       queue = undefined;
-      body.resume();
+      if (atEnd) atEnd();
+      else body.resume();
+    };
+    // A stream tells its end even while it is paused: what has been read comes first.
+    const endWith = (conclude: () => void): void => {
+      atEnd = conclude;
+      if (!queue) conclude();
     };
     if (signal?.aborted) {
       onAbort();
@@ -119,14 +126,15 @@ export function readWatch<T extends KubernetesObject>(
       queue = lines.push(chunk);
       work();
     });
-    body.once("error", (cause) =>
-      finish(new OperatorError("ConnectionLost", attempted, { cause })),
-    );
+    body.once("error", (cause) => {
+      endWith(() => finish(new OperatorError("ConnectionLost", attempted, { cause })));
+    });
     body.once("end", () => {
-      const cause = new Error(`stream ended ${lines.pending} octets into a line`);
-      finish(
-        lines.pending > 0 ? new OperatorError("ConnectionLost", attempted, { cause }) : undefined,
-      );
+      endWith(() => {
+        const cause = new Error(`stream ended ${lines.pending} octets into a line`);
+        const cut = new OperatorError("ConnectionLost", attempted, { cause });
+        finish(lines.pending > 0 ? cut : undefined);
+      });
     });
   });
 }
