@@ -2,7 +2,7 @@ import type { V1Deployment, V1DeploymentSpec } from "@kubernetes/client-node";
 import type { MetalLB } from "../../api/metallb.ts";
 import { ownedMetadata, selectorLabels } from "./ownership.ts";
 import type { Plain, Rendered } from "./plain.ts";
-import { podTemplate, type Image } from "./pod.ts";
+import { METRICS_PORT, podTemplate, PROBE_PORT, type Image } from "./pod.ts";
 
 /** Name of the Deployment, of its container and of its ServiceAccount. */
 export const CONTROLLER_NAME = "controller";
@@ -19,6 +19,7 @@ export function controllerDeployment(owner: MetalLB, image: Image): Rendered<V1D
       name: "controller",
       image,
       config: controllerConfig,
+      ports: { health: PROBE_PORT, metricshttps: METRICS_PORT },
       pod: {
         serviceAccountName: CONTROLLER_NAME,
         nodeSelector: { "kubernetes.io/os": "linux", ...controllerNodeSelector },

@@ -15,6 +15,9 @@ import type { Plain } from "./plain.ts";
 /** Port of `/healthz` and `/readyz` in every program: MetalLB's. */
 export const PROBE_PORT = 17472;
 
+/** Port of the controller's metrics: MetalLB's. */
+export const METRICS_PORT = 9120;
+
 /** The image of a program, and what a node needs to pull it. */
 export interface Image {
   readonly name: string;
@@ -40,6 +43,8 @@ export interface Program {
   readonly image: Image;
   /** What the user set about the pod. */
   readonly config: PodConfig | undefined;
+  /** Ports that it listens on, by name. */
+  readonly ports: Readonly<Record<string, number>>;
   readonly pod: Plain<Omit<V1PodSpec, "containers">>;
   readonly container: Plain<Pick<V1Container, "securityContext">>;
   /** Address to probe; absent: the pod's. */
@@ -67,14 +72,23 @@ export function podTemplate(program: Program): Plain<V1PodTemplateSpec> {
 }
 
 /** The image's entry takes the program's name as its first argument. */
-function container({ name, image, config, container, probeHost }: Program): Plain<V1Container> {
+function container({
+  name,
+  image,
+  config,
+  ports,
+  container,
+  probeHost,
+}: Program): Plain<V1Container> {
   return {
     name,
     image: image.name,
     ...(image.pullPolicy !== undefined && { imagePullPolicy: image.pullPolicy }),
     args: [name],
     env: DOWNWARD_ENV,
-    ports: [{ name: "health", containerPort: PROBE_PORT, protocol: "TCP" }],
+    ports: Object.entries(ports).map(([name, containerPort]) => {
+      return { name, containerPort, protocol: "TCP" };
+    }),
     resources: resourcesOf(config) ?? { requests: { cpu: "20m", memory: "96Mi" } },
     terminationMessagePolicy: "FallbackToLogsOnError",
     ...probes(probeHost),

@@ -2,7 +2,7 @@ import type { V1DaemonSet, V1DaemonSetSpec, V1Toleration } from "@kubernetes/cli
 import type { MetalLB } from "../../api/metallb.ts";
 import { ownedMetadata, selectorLabels } from "./ownership.ts";
 import type { Plain, Rendered } from "./plain.ts";
-import { podTemplate, type Image } from "./pod.ts";
+import { podTemplate, PROBE_PORT, type Image } from "./pod.ts";
 
 /** Name of the DaemonSet, of its container and of its ServiceAccount. */
 export const SPEAKER_NAME = "speaker";
@@ -31,6 +31,7 @@ export function speakerDaemonSet(owner: MetalLB, image: Image): Rendered<V1Daemo
       name: "speaker",
       image,
       config: speakerConfig,
+      ports: { health: PROBE_PORT },
       pod: {
         serviceAccountName: SPEAKER_NAME,
         hostNetwork: true,
