@@ -45,17 +45,26 @@ manifests: deps ## Generate config/crd and docs/api.md from api/
 	node tools/generate.ts
 
 .PHONY: test
-test: deps packages ## Run every test there is
-	@node tests/run.ts
+test: deps packages ## Run every test there is, or those of one KIND
+	@node tests/run.ts $(KIND)
 
 .PHONY: packages
 packages:
 	@./tools/packages.sh containerd:containerd runc:runc /usr/lib/cni/bridge:containernetworking-plugins ip:iproute2 nft:nftables \
-	  conntrack:conntrack buildah:buildah tshark:tshark arping:iputils-arping ndisc6:ndisc6 curl:curl openssl:openssl
+	  conntrack:conntrack buildah:buildah tshark:tshark arping:iputils-arping ndisc6:ndisc6 curl:curl openssl:openssl tcpdump:tcpdump setpriv:util-linux ethtool:ethtool
 
 .PHONY: image
 image: deps ## Build the container image IMG
 	@node tools/image.ts $(IMG)
+
+# The operator runs controller and speaker from its own image.
+MANIFESTS = kubectl kustomize config/default | sed 's|image: metallb-operator:.*|image: $(IMG)|'
+
+.PHONY: deploy undeploy
+deploy: ## Install the operator with IMG on the cluster of kubectl's current context
+	$(MANIFESTS) | kubectl apply --server-side -f -
+undeploy: ## Remove the operator and all its objects from that cluster
+	$(MANIFESTS) | kubectl delete --ignore-not-found -f -
 
 .PHONY: cluster-up cluster-down cluster-status
 cluster-up: deps packages ## Start the test cluster (NODES, IP_FAMILY, LANS)
