@@ -1,0 +1,169 @@
+/**
+ * Watches the host's interfaces: the kernel's notifications (netlink) say *that* something changed,
+ * a fresh dump says what is. Notifications may be lost or come in bursts; a dump is always whole.
+ * Where there is no netlink socket to be had, the kernel's files are read every second.
+ */
+import { isDeepStrictEqual } from "node:util";
+
+import { collectInterfaces, type InterfaceFacts } from "./interface-facts.ts";
+import { readInterfaces } from "./interface-files.ts";
+import { nativeModule, type NativeModule, type NetlinkSocket } from "./native.ts";
+import {
+  decodeMessages,
+  encodeAddressDump,
+  encodeLinkDump,
+  NETLINK_GROUPS,
+  NETLINK_TYPE,
+  NLM_F_DUMP_INTR,
+  NLM_F_MULTI,
+  type NetlinkMessage,
+} from "./netlink.ts";
+
+/** Least time between the starts of two dumps: the first change is seen at once, a burst in steps. */
+const DUMP_INTERVAL_MS = 50;
+/** A dump that is not answered by then is asked for again. */
+const DUMP_TIMEOUT_MS = 1000;
+const POLL_INTERVAL_MS = 1000;
+/** The kernel fills at most 32 KiB a datagram. */
+const BUFFER_SIZE = 65_536;
+
+/** What a monitor calls. */
+export interface MonitorHandlers {
+  /** All interfaces, at first and whenever something about them changed. */
+  changed(interfaces: readonly InterfaceFacts[]): void;
+  /** No netlink socket: interfaces are polled. Told once, with the cause. */
+  polling?(cause: unknown): void;
+}
+
+interface Dump {
+  stage: "links" | "addresses";
+  readonly messages: NetlinkMessage[];
+}
+
+/** Watches the interfaces until it is disposed. */
+export class InterfaceMonitor implements Disposable {
+  readonly #handlers: MonitorHandlers;
+  #socket: NetlinkSocket | null = null;
+  #last: readonly InterfaceFacts[] | null = null;
+  #sequence = 0;
+  /** The dump under way. */
+  #dump: Dump | null = null;
+  #wanted = false;
+  #lastStart = -Infinity;
+  #timer: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  /**
+   * Starts watching. The first call of `changed` comes from the event loop, soon.
+   * @param native opens the netlink socket; given by tests to refuse it
+   */
+  constructor(handlers: MonitorHandlers, native: () => NativeModule = nativeModule) {
+    this.#handlers = handlers;
+    try {
+      this.#socket = new (native().NetlinkSocket)({
+        groups: NETLINK_GROUPS,
+        size: BUFFER_SIZE,
+        onMessages: (length) => this.#receive(length),
+        // Notifications or a part of the dump were lost.
+        onError: () => this.#startOver(),
+      });
+    } catch (cause) {
+      this.#poll(cause);
+      return;
+    }
+    this.#request();
+  }
+
+  /** Ends the watch. */
+  [Symbol.dispose](): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.#socket?.close();
+    this.#socket = null;
+  }
+
+  // ---- netlink
+
+  /** Has a dump begin, now or as soon as the last one is old enough. */
+  #request(): void {
+    this.#wanted = true;
+    if (this.#dump !== null || this.#closed) return;
+    const waitMs = this.#lastStart + DUMP_INTERVAL_MS - performance.now();
+    this.#at(Math.max(0, waitMs), () => this.#begin());
+  }
+
+  /** One timer serves: a dump waits for its start, or, begun, for its end. */
+  #at(delayMs: number, task: () => void): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(task, delayMs);
+  }
+
+  #begin(): void {
+    this.#wanted = false;
+    this.#lastStart = performance.now();
+    this.#at(DUMP_TIMEOUT_MS, () => this.#startOver());
+    this.#dump = { stage: "links", messages: [] };
+    this.#ask(encodeLinkDump);
+  }
+
+  /** Each request has its own number: what still comes of an older one is told apart. */
+  #ask(encode: (sequence: number) => Uint8Array): void {
+    this.#sequence++;
+    try {
+      this.#socket?.send(encode(this.#sequence));
+    } catch {
+      // No buffer at the moment (ENOBUFS): the timeout asks again.
+    }
+  }
+
+  #startOver(): void {
+    this.#dump = null;
+    this.#request();
+  }
+
+  #receive(length: number): void {
+    const octets = this.#socket?.octets.subarray(0, length);
+    if (octets === undefined) return;
+    for (const message of decodeMessages(octets)) this.#take(message);
+  }
+
+  #take(message: NetlinkMessage): void {
+    const isError = message.type === NETLINK_TYPE.error;
+    const isPart = (message.flags & NLM_F_MULTI) !== 0 && message.sequence === this.#sequence;
+    if (isError || (message.flags & NLM_F_DUMP_INTR) !== 0) this.#startOver();
+    else if (!isPart) this.#request();
+    else if (message.type === NETLINK_TYPE.done) this.#partDone();
+    else this.#dump?.messages.push({ ...message, payload: message.payload.slice() });
+  }
+
+  /** The links are followed by the addresses, the addresses by the end. */
+  #partDone(): void {
+    const dump = this.#dump;
+    if (dump?.stage === "links") {
+      dump.stage = "addresses";
+      this.#ask(encodeAddressDump);
+    } else if (dump !== null) {
+      this.#dump = null;
+      clearTimeout(this.#timer);
+      if (this.#wanted) this.#request();
+      this.#tell(collectInterfaces(dump.messages));
+    }
+  }
+
+  // ---- files
+
+  #poll(cause: unknown): void {
+    this.#handlers.polling?.(cause);
+    const look = (): void => {
+      this.#at(POLL_INTERVAL_MS, look);
+      this.#tell(readInterfaces());
+    };
+    this.#at(0, look);
+  }
+
+  #tell(interfaces: readonly InterfaceFacts[]): void {
+    if (this.#closed || isDeepStrictEqual(interfaces, this.#last)) return;
+    this.#last = interfaces;
+    this.#handlers.changed(interfaces);
+  }
+}
