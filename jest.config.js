@@ -29,6 +29,7 @@ const configuration = {
     project("simulation"),
     project("link"),
     project("apiserver"),
+    project("machine"),
     project("cluster"),
   ],
 };

@@ -16,6 +16,7 @@ const KINDS = [
   { name: "simulation", inBand: false },
   { name: "link", inBand: true },
   { name: "apiserver", inBand: false },
+  { name: "machine", inBand: true },
   { name: "cluster", inBand: true },
 ] as const;
 

@@ -9,15 +9,23 @@ import { readState } from "./state.ts";
 
 const report = (line: string): void => void process.stderr.write(`${line}\n`);
 
+function parse(args: string[]) {
+  try {
+    return parseArgs({
+      args,
+      options: {
+        nodes: { type: "string", default: "3" },
+        family: { type: "string", default: "dual" },
+        lans: { type: "string", default: "1" },
+      },
+    });
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message.split("\n", 1)[0] : String(error));
+  }
+}
+
 function options(args: string[]): ClusterOptions {
-  const { values } = parseArgs({
-    args,
-    options: {
-      nodes: { type: "string", default: "3" },
-      family: { type: "string", default: "dual" },
-      lans: { type: "string", default: "1" },
-    },
-  });
+  const { values } = parse(args);
   return {
     nodes: Number(values.nodes),
     family: values.family as IPFamily,

@@ -43,20 +43,28 @@ export async function checkMachine(): Promise<void> {
     );
 }
 
+/** What a machine has left, in octets. */
+export interface Room {
+  readonly memory: number;
+  readonly disk: number;
+}
+
+/** Tells what there is too little of for that many nodes, in one line; undefined: nothing. */
+export function lackOfRoom(nodes: number, room: Room): string | undefined {
+  const remedy = nodes > 1 ? "use fewer (NODES=1), or" : "";
+  if (room.memory < memoryNeeded(nodes))
+    return `too little memory: ${mebi(room.memory)} available, ${nodes} nodes need ${mebi(memoryNeeded(nodes))}: ${remedy} end something`;
+  if (room.disk < diskNeeded(nodes))
+    return `too little disk below ${STATE_DIRECTORY}: ${mebi(room.disk)} free, ${nodes} nodes need ${mebi(diskNeeded(nodes))}: ${remedy} make room`;
+  return undefined;
+}
+
 /** Refuses with a {@link UsageError} unless there is room for that many nodes. */
 export function checkRoom(options: ClusterOptions): void {
-  const memory = availableMemory();
-  if (memory < memoryNeeded(options.nodes))
-    throw new UsageError(
-      `too little memory: ${mebi(memory)} available, ${options.nodes} nodes need ${mebi(memoryNeeded(options.nodes))}: use fewer (NODES=1), or end something`,
-    );
   mkdirSync(STATE_DIRECTORY, { recursive: true });
-  const disk = statfsSync(STATE_DIRECTORY);
-  const free = disk.bavail * disk.bsize;
-  if (free < diskNeeded(options.nodes))
-    throw new UsageError(
-      `too little disk below ${STATE_DIRECTORY}: ${mebi(free)} free, ${options.nodes} nodes need ${mebi(diskNeeded(options.nodes))}: use fewer (NODES=1), or make room`,
-    );
+  const { bavail, bsize } = statfsSync(STATE_DIRECTORY);
+  const lack = lackOfRoom(options.nodes, { memory: availableMemory(), disk: bavail * bsize });
+  if (lack !== undefined) throw new UsageError(lack);
 }
 
 /** Refuses with a {@link UsageError} unless the loopback port is free. */
