@@ -71,7 +71,10 @@ export interface Granted {
 
 /** How full a pool is in one family. */
 export interface Usage {
+  /** Addresses that have a holder. */
   readonly assigned: number;
+  /** Holders of all of them; more than addresses where some are shared. */
+  readonly holders: number;
   readonly available: bigint;
 }
 
@@ -99,15 +102,18 @@ interface Site {
   readonly ordinal: bigint;
   /** Group that the address is entered in. */
   group: string | undefined;
-  /** Whether it is counted as assigned. */
-  assigned: boolean;
+  /** Holders that are counted. */
+  holders: number;
 }
 
 /** One family of a pool. */
 interface Shelf {
   readonly taken: OrdinalSet;
   readonly groups: Map<string, SharingGroup>;
+  /** Addresses with a holder. */
   assigned: number;
+  /** Holders of all addresses together. */
+  holders: number;
 }
 
 interface PoolBook {
@@ -282,9 +288,9 @@ export class Allocator {
   /** Counts a pool's addresses of one family. */
   usage(pool: string, family: Family): Usage {
     const book = this.#books.get(pool);
-    if (book === undefined) return { assigned: 0, available: 0n };
-    const { taken, assigned } = book.shelves[family];
-    return { assigned, available: book.pool.spaces[family].size - BigInt(taken.count) };
+    if (book === undefined) return { assigned: 0, holders: 0, available: 0n };
+    const { taken, assigned, holders } = book.shelves[family];
+    return { assigned, holders, available: book.pool.spaces[family].size - BigInt(taken.count) };
   }
 
   /** Lists the held addresses of a pool with their holders, ascending, IPv4 first. */
@@ -521,7 +527,7 @@ export class Allocator {
     const book = index[low - 1]?.book;
     const ordinal = book?.pool.spaces[family].ordinalOf(address);
     if (book === undefined || ordinal === undefined) return undefined;
-    return { book, shelf: book.shelves[family], ordinal, group: undefined, assigned: false };
+    return { book, shelf: book.shelves[family], ordinal, group: undefined, holders: 0 };
   }
 }
 
@@ -534,6 +540,7 @@ function makeBook(pool: Pool): PoolBook {
     taken: new OrdinalSet(pool.spaces[family].size),
     groups: new Map(),
     assigned: 0,
+    holders: 0,
   });
   return { pool, shelves: { ipv4: shelf("ipv4"), ipv6: shelf("ipv6") }, resting: new Set() };
 }
@@ -563,9 +570,10 @@ function shelve(
   const { shelf, ordinal } = site;
   if (isTaken(state)) shelf.taken.add(ordinal);
   else shelf.taken.delete(ordinal);
-  const assigned = state.occupancy.size > 0;
-  if (assigned !== site.assigned) shelf.assigned += assigned ? 1 : -1;
-  site.assigned = assigned;
+  const { size } = state.occupancy;
+  shelf.assigned += Number(size > 0) - Number(site.holders > 0);
+  shelf.holders += size - site.holders;
+  site.holders = size;
   const name = groupOf(state);
   const stays = name === site.group;
   if (site.group !== undefined) {

@@ -161,9 +161,11 @@ function eventsOf(service: ServiceObject, decision: Decision): ServiceEvent[] {
   const lost = before.filter((address) => !after.includes(address));
   const won = after.filter((address) => !before.includes(address));
   const events: ServiceEvent[] = [];
-  if (lost.length > 0) {
+  // The API server itself takes the addresses of a Service that changes its type.
+  if (lost.length > 0 || !decision.ours) {
     const why = decision.cleared ?? decision.message;
-    const message = `Took back ${lost.join(" and ")}: ${why}`;
+    const what = lost.length > 0 ? lost.join(" and ") : "its address";
+    const message = `Took back ${what}: ${why}`;
     events.push({ type: "Normal", reason: "ClearAssignment", message });
   }
   if (won.length > 0) {

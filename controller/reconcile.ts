@@ -1,0 +1,377 @@
+/**
+ * The shell round {@link Convergence}: what reflectors see goes in, what it decides is written out.
+ * It exists only while this process leads; a stand-by keeps its reflectors warm and nothing else.
+ *
+ * Events only mark; all that came in one turn of the event loop is decided together. Workers then
+ * write one Service each, on top of the version that was decided upon: a write that lost a race is
+ * refused by the API server, and the newer version is decided anew.
+ */
+import type { EventRecorder } from "../kubernetes/events.ts";
+import type { Client } from "../kubernetes/client.ts";
+import type { Clock, Timer } from "../kubernetes/clock.ts";
+import { hasCode } from "../kubernetes/errors.ts";
+import type { Logger } from "../kubernetes/logging.ts";
+import type { ReconcileContext, ReconcileResult } from "../kubernetes/reconciler.ts";
+import type { Change, Reflector } from "../kubernetes/reflector.ts";
+import {
+  ADDRESS_POOLS,
+  SERVICES,
+  type KubernetesObject,
+  type Namespace,
+  type Resource,
+  type Service,
+} from "../kubernetes/resources.ts";
+import { formatKey, parseKey } from "../kubernetes/store.ts";
+import type { WorkQueue } from "../kubernetes/work-queue.ts";
+import type { AddressPool } from "../api/address-pool.ts";
+import { formatTime } from "../api/condition.ts";
+import type { ServiceL2Status } from "../api/service-l2-status.ts";
+import { parseAddress, type Address } from "../packet/address/address.ts";
+import { announcementOf, conflictsIn, type Announcement } from "./announced.ts";
+import type { Configuration } from "./configuration.ts";
+import { Convergence } from "./convergence.ts";
+import type { ControllerMetrics } from "./metrics.ts";
+import { differs, poolStatus } from "./pool-status.ts";
+import { Quarantine } from "./quarantine.ts";
+import type { Decision } from "./service.ts";
+import { changeOf, type ServiceEvent } from "./status.ts";
+import {
+  trimService,
+  type TrimmedL2Status,
+  type TrimmedPool,
+  type TrimmedService,
+} from "./trim.ts";
+
+/** Index of ServiceL2Status objects by the key of their Service. */
+export const BY_SERVICE = "service";
+
+/** What the controller watches. */
+export interface Reflectors {
+  readonly services: Reflector<Service, TrimmedService>;
+  readonly pools: Reflector<AddressPool, TrimmedPool>;
+  readonly l2Statuses: Reflector<ServiceL2Status, TrimmedL2Status, typeof BY_SERVICE>;
+  readonly namespaces: Reflector<Namespace, KubernetesObject>;
+}
+
+/** What the shell works with. */
+export interface LeaderOptions {
+  readonly reflectors: Reflectors;
+  /** Writes only while we lead. */
+  readonly client: Client;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly events: EventRecorder;
+  readonly metrics: ControllerMetrics;
+  /** Keys are Services. */
+  readonly services: WorkQueue;
+  /** Keys are names of pools. */
+  readonly pools: WorkQueue;
+  readonly namespace: string;
+}
+
+/** Of a pool only the status is written. */
+const POOL_STATUS: Resource<KubernetesObject> = ADDRESS_POOLS;
+/** While an address is not announced, this often somebody is told. */
+const REMINDER_MS = 30 * 60_000;
+/** Counts of a pool are written at most this often. */
+const POOL_STATUS_MS = 1_000;
+/** A safety net under the watch, after a write that lost a race. */
+const RACE_RETRY_MS = 1_000;
+
+const UNINSTALLED: Announcement = {
+  status: "False",
+  reason: "Uninstalled",
+  message: "MetalLB was uninstalled, and nobody announces the address any more",
+};
+
+/** The controller while it leads. */
+export class Leader {
+  readonly #options: LeaderOptions;
+  readonly #convergence = new Convergence();
+  readonly #quarantine = new Quarantine();
+  /** For Services whose own last write the watch has not brought back yet: the version before it. */
+  readonly #outrun = new Map<string, string>();
+  readonly #reminders = new Map<string, number>();
+  readonly #unsubscribe: (() => void)[] = [];
+  #configured = false;
+  #conflictsChanged = true;
+  #uninstalled = false;
+  #settling: Timer | undefined;
+  #waking: Timer | undefined;
+
+  /** Nothing happens before {@link Leader.configure}. */
+  constructor(options: LeaderOptions) {
+    this.#options = options;
+  }
+
+  /** The state of all Services; for metrics and tests. */
+  get convergence(): Convergence {
+    return this.#convergence;
+  }
+
+  /**
+   * Takes a configuration. With the first one everything that the reflectors know is taken too: all
+   * holders are known before anybody new is served.
+   */
+  configure(configuration: Configuration): void {
+    const { pools, loadBalancerClass } = configuration;
+    const { reflectors } = this.#options;
+    this.#convergence.configure(pools, loadBalancerClass);
+    if (!this.#configured) {
+      this.#configured = true;
+      const { services, pools: poolObjects, l2Statuses, namespaces } = reflectors;
+      this.#unsubscribe.push(
+        namespaces.onChange((change) => this.#onNamespace(change)),
+        poolObjects.onChange((change) => this.#onPool(change)),
+        l2Statuses.onChange((change) => this.#onL2Status(change)),
+        services.onChange((change) => this.#onService(change)),
+      );
+    } else {
+      // Strangers of the old class may be ours now.
+      for (const service of reflectors.services.store.values()) this.#observe(service);
+    }
+    this.#onPoolNames();
+    this.#schedule();
+  }
+
+  /** Takes a version of a Service that is newer than the watch's. */
+  takeNewer(service: TrimmedService, outrun: string | undefined): void {
+    const key = keyOfObject(service);
+    if (outrun !== undefined) this.#outrun.set(key, outrun);
+    this.#convergence.observe(service, this.#now());
+    this.#schedule();
+  }
+
+  /** Says on every Service that nobody announces it any more. @returns their keys */
+  uninstall(): readonly string[] {
+    this.#uninstalled = true;
+    const keys = [...this.#convergence.keys()];
+    for (const key of keys) this.#options.services.add(key);
+    return keys;
+  }
+
+  /** Takes no more notice of anything. */
+  close(): void {
+    for (const unsubscribe of this.#unsubscribe.splice(0)) unsubscribe();
+    this.#settling?.cancel();
+    this.#waking?.cancel();
+  }
+
+  /** Makes one Service what was decided. */
+  async reconcileService(
+    key: string,
+    { logger }: ReconcileContext,
+    signal: AbortSignal,
+  ): Promise<ReconcileResult | undefined> {
+    const service = this.#convergence.service(key);
+    const decision = this.#convergence.decision(key);
+    if (service === undefined || decision === undefined) return undefined;
+    const announcement = this.#announcement(key, decision);
+    const change = changeOf(
+      service,
+      decision,
+      announcement,
+      new Date(this.#options.clock.wallMs()),
+    );
+    if (change !== undefined) {
+      this.#convergence.beginWrite(key, this.#now());
+      const written = await this.#write(key, change.patch, signal);
+      // Somebody was faster; the watch brings what they did.
+      if (written === undefined) return { requeueAfterMs: RACE_RETRY_MS };
+      this.takeNewer(written, service.metadata.resourceVersion);
+      for (const event of change.events) this.#tell(written, event);
+      logger.info("service written", {
+        service: key,
+        reason: decision.reason,
+        addresses: decision.granted?.addresses ?? [],
+        pool: decision.granted?.pool,
+        announced: announcement.reason,
+      });
+    }
+    return this.#remind(key, decision, announcement);
+  }
+
+  /** Writes how a pool stands. */
+  async reconcilePool(
+    name: string,
+    _context: ReconcileContext,
+    signal: AbortSignal,
+  ): Promise<undefined> {
+    const { client, namespace, reflectors } = this.#options;
+    const observed = reflectors.pools.store.get(formatKey(name, namespace));
+    if (observed === undefined) return undefined;
+    const status = poolStatus(name, this.#convergence.allocator, this.#quarantine);
+    if (!differs(observed.status, status)) return undefined;
+    const { uid } = observed.metadata;
+    const metadata = { name, namespace, ...(uid !== undefined && { uid }) };
+    try {
+      await client.applyStatus(POOL_STATUS, { metadata, status }, {}, signal);
+    } catch (error) {
+      // Deleted, or deleted and made again: the watch says so next.
+      if (!hasCode(error, "NotFound", "Conflict")) throw error;
+    }
+    return undefined;
+  }
+
+  /** Gives the version that the API server has now, undefined when another one was there before. */
+  async #write(
+    key: string,
+    patch: object,
+    signal: AbortSignal,
+  ): Promise<TrimmedService | undefined> {
+    const { name, namespace } = parseKey(key);
+    const { client } = this.#options;
+    try {
+      const options = { subresource: "status" };
+      const written = await client.patch(SERVICES, { name, namespace }, patch, options, signal);
+      return trimService(written);
+    } catch (error) {
+      if (hasCode(error, "Conflict", "NotFound")) return undefined;
+      throw error;
+    }
+  }
+
+  #onService({ type, key, object }: Change<TrimmedService>): void {
+    if (type === "deleted") {
+      this.#outrun.delete(key);
+      this.#reminders.delete(key);
+      this.#convergence.forget(key, this.#now());
+      this.#schedule();
+      return;
+    }
+    // What the watch brings late is older than what our own write answered.
+    if (this.#outrun.get(key) === object.metadata.resourceVersion) return;
+    this.#outrun.delete(key);
+    this.#observe(object);
+    this.#schedule();
+  }
+
+  #observe(service: TrimmedService): void {
+    if (this.#outrun.get(keyOfObject(service)) === service.metadata.resourceVersion) return;
+    this.#convergence.observe(service, this.#now());
+  }
+
+  #onNamespace({ type, object }: Change<KubernetesObject>): void {
+    const labels = type === "deleted" ? {} : (object.metadata.labels ?? {});
+    this.#convergence.setNamespaceLabels(object.metadata.name, labels);
+    this.#schedule();
+  }
+
+  #onPool({ type, object }: Change<TrimmedPool>): void {
+    const { name } = object.metadata;
+    this.#quarantine.list(name, type === "deleted" ? [] : (object.status?.quarantined ?? []));
+    this.#conflictsChanged = true;
+    if (type !== "updated") this.#onPoolNames();
+    this.#options.pools.addAfter(name, POOL_STATUS_MS);
+    this.#schedule();
+  }
+
+  /** Pools that exist as objects without being in effect. */
+  #onPoolNames(): void {
+    const inEffect = new Set(this.#convergence.allocator.pools.map(({ name }) => name));
+    const names = [...this.#options.reflectors.pools.store.values()].map(
+      ({ metadata }) => metadata.name,
+    );
+    this.#convergence.setInvalidPools(new Set(names.filter((name) => !inEffect.has(name))));
+  }
+
+  #onL2Status({ object, previous }: Change<TrimmedL2Status>): void {
+    for (const { status } of [object, previous ?? object]) {
+      if (status === undefined) continue;
+      this.#options.services.add(formatKey(status.serviceName, status.serviceNamespace));
+    }
+    this.#conflictsChanged = true;
+    this.#schedule();
+  }
+
+  #readConflicts(): void {
+    if (!this.#conflictsChanged) return;
+    this.#conflictsChanged = false;
+    const statuses = [...this.#options.reflectors.l2Statuses.store.values()] as ServiceL2Status[];
+    const now = formatTime(new Date(this.#options.clock.wallMs()));
+    this.#quarantine.report(conflictsIn(statuses), unopposed(statuses), now);
+    this.#convergence.setQuarantined(this.#quarantine.addresses);
+  }
+
+  #announcement(key: string, decision: Decision): Announcement {
+    if (this.#uninstalled) return UNINSTALLED;
+    const { store } = this.#options.reflectors.l2Statuses;
+    const statuses = store.byIndex(BY_SERVICE, key) as readonly ServiceL2Status[];
+    return announcementOf(decision.granted?.addresses ?? [], statuses);
+  }
+
+  /** Decides at the end of this turn of the event loop, once for all that comes in until then. */
+  #schedule(): void {
+    if (!this.#configured) return;
+    this.#settling ??= this.#options.clock.setTimer(0, () => {
+      this.#settling = undefined;
+      this.#settle();
+    });
+  }
+
+  #settle(): void {
+    const { services, pools, metrics } = this.#options;
+    this.#readConflicts();
+    const decided = this.#convergence.settle(this.#now());
+    for (const key of decided) services.add(key);
+    for (const { name } of this.#convergence.allocator.pools) pools.addAfter(name, POOL_STATUS_MS);
+    metrics.show(this.#convergence);
+    this.#wakeLater();
+  }
+
+  /** An address that has rested long enough is news too. */
+  #wakeLater(): void {
+    this.#waking?.cancel();
+    const at = this.#convergence.wakeAt(this.#now());
+    if (at === undefined) return;
+    this.#waking = this.#options.clock.setTimer(Math.max(1, at - this.#now()), () => {
+      this.#schedule();
+    });
+  }
+
+  #remind(
+    key: string,
+    { granted }: Decision,
+    announcement: Announcement,
+  ): ReconcileResult | undefined {
+    if (granted === undefined || announcement.status === "True" || this.#uninstalled) {
+      this.#reminders.delete(key);
+      return undefined;
+    }
+    const now = this.#now();
+    const due = this.#reminders.get(key) ?? now + REMINDER_MS;
+    const service = this.#convergence.service(key);
+    if (now < due || service === undefined) {
+      this.#reminders.set(key, due);
+      return { requeueAfterMs: due - now };
+    }
+    const { message } = announcement;
+    this.#tell(service, { type: "Warning", reason: "announceFailed", message });
+    this.#reminders.set(key, now + REMINDER_MS);
+    return { requeueAfterMs: REMINDER_MS };
+  }
+
+  #tell({ metadata }: Pick<TrimmedService, "metadata">, event: ServiceEvent): void {
+    const { type, reason, message } = event;
+    const regarding = { apiVersion: "v1", kind: "Service", metadata };
+    this.#options.events.record({ regarding, type, reason, note: message });
+  }
+
+  #now(): number {
+    return this.#options.clock.monotonicMs();
+  }
+}
+
+function keyOfObject({ metadata }: Pick<TrimmedService, "metadata">): string {
+  return formatKey(metadata.name, metadata.namespace);
+}
+
+/** Addresses that somebody announces and nobody reports a conflict about. */
+function unopposed(statuses: readonly ServiceL2Status[]): Address[] {
+  return statuses.flatMap(({ status }) =>
+    (status?.addresses ?? []).flatMap(({ address, reason }) => {
+      const parsed = parseAddress(address);
+      return reason === "Announced" && parsed.ok ? [parsed.value] : [];
+    }),
+  );
+}
