@@ -1,7 +1,5 @@
 /** What is known of the host's interfaces, put together from the messages of a dump. Pure. */
 import { addressToBigInt, familyOf, type Address } from "../address/address.ts";
-import { isLinkLocal } from "../address/ipv6.ts";
-import { isIPv6 } from "../address/address.ts";
 import type { MacAddress } from "../address/mac.ts";
 import { maskNumber, type Prefix } from "../address/prefix.ts";
 import {
@@ -89,9 +87,4 @@ function subnetOf({ network, prefixLength }: AddressMessage): Prefix {
   const family = familyOf(network);
   const number = maskNumber(addressToBigInt(network), prefixLength, family);
   return { family, network: number, length: prefixLength };
-}
-
-/** Tells whether an address is good on its own link only. */
-export function isLinkLocalAddress(address: Address): boolean {
-  return isIPv6(address) && isLinkLocal(address);
 }
