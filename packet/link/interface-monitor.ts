@@ -43,6 +43,7 @@ interface Dump {
 /** Watches the interfaces until it is disposed. */
 export class InterfaceMonitor implements Disposable {
   readonly #handlers: MonitorHandlers;
+  readonly #pollIntervalMs: number;
   #socket: NetlinkSocket | null = null;
   #last: readonly InterfaceFacts[] | null = null;
   #sequence = 0;
@@ -57,8 +58,13 @@ export class InterfaceMonitor implements Disposable {
    * Starts watching. The first call of `changed` comes from the event loop, soon.
    * @param native opens the netlink socket; given by tests to refuse it
    */
-  constructor(handlers: MonitorHandlers, native: () => NativeModule = nativeModule) {
+  constructor(
+    handlers: MonitorHandlers,
+    native: () => NativeModule = nativeModule,
+    pollIntervalMs = POLL_INTERVAL_MS,
+  ) {
     this.#handlers = handlers;
+    this.#pollIntervalMs = pollIntervalMs;
     try {
       this.#socket = new (native().NetlinkSocket)({
         groups: NETLINK_GROUPS,
@@ -155,7 +161,7 @@ export class InterfaceMonitor implements Disposable {
   #poll(cause: unknown): void {
     this.#handlers.polling?.(cause);
     const look = (): void => {
-      this.#at(POLL_INTERVAL_MS, look);
+      this.#at(this.#pollIntervalMs, look);
       this.#tell(readInterfaces());
     };
     this.#at(0, look);

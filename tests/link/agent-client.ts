@@ -4,6 +4,7 @@ import { join } from "node:path";
 
 import type { AfPacketOptions } from "../../packet/link/af-packet.ts";
 import type { LinkStatistics } from "../../packet/link/link.ts";
+import type { JudgedInterfaces } from "../../speaker/interfaces.ts";
 
 /** A frame that the agent's link handed over. */
 export interface SeenFrame {
@@ -37,6 +38,12 @@ interface Orders {
   pcap: object;
   /** The ring of exchanges, as a capture. */
   exchanges: object;
+  /** Watches the interfaces of the namespace, over netlink or without it. */
+  watch: { readonly excluded: readonly string[]; readonly netlink: boolean };
+  /** What the watch told last, how often it told, and whether it polls. */
+  interfaces: object;
+  /** Interfaces over netlink and over files, for comparison. */
+  facts: object;
   close: object;
 }
 
@@ -57,6 +64,13 @@ export class AgentError extends Error {
     super(message);
     this.code = code;
   }
+}
+
+/** What an agent's watch over interfaces has told. */
+export interface Watched {
+  readonly judged: JudgedInterfaces | null;
+  readonly told: number;
+  readonly polling: boolean;
 }
 
 /** What the agent's link says of itself. */
@@ -139,6 +153,10 @@ export class Agent implements AsyncDisposable {
 
   async statistics(): Promise<LinkStatistics> {
     return (await this.tell("statistics", {})) as LinkStatistics;
+  }
+
+  async interfaces(): Promise<Watched> {
+    return (await this.tell("interfaces", {})) as Watched;
   }
 
   async describe(): Promise<Description> {

@@ -3,11 +3,15 @@
  * the process channel. Tests talk to it through `agent-client.ts`.
  */
 import { afPacketLink, NEIGHBOR_FILTER } from "../../packet/link/af-packet.ts";
+import type { InterfaceFacts } from "../../packet/link/interface-facts.ts";
+import { readInterfaces } from "../../packet/link/interface-files.ts";
+import { InterfaceMonitor } from "../../packet/link/interface-monitor.ts";
 import { LinkError, receivedAtMs, type Link } from "../../packet/link/link.ts";
 import { nativeModule } from "../../packet/link/native.ts";
 import { ExchangeRing, withPcap } from "../../packet/link/pcap.ts";
 import type { MacAddress } from "../../packet/address/mac.ts";
-import type { AgentEvent, Answer, Command, SeenFrame } from "./agent-client.ts";
+import { watchInterfaces } from "../../speaker/interfaces.ts";
+import type { AgentEvent, Answer, Command, SeenFrame, Watched } from "./agent-client.ts";
 
 let link: Link | null = null;
 const frames: SeenFrame[] = [];
@@ -15,11 +19,42 @@ const events: AgentEvent[] = [];
 const pcap: Uint8Array[] = [];
 const ring = new ExchangeRing();
 let answering = false;
+let watch: Disposable | null = null;
+let watched: Watched = { judged: null, told: 0, polling: false };
+let facts: readonly InterfaceFacts[] = [];
 
 function handleFrame(octets: Uint8Array, atMs: number, kind: string): void {
   frames.push({ octets: octets.slice(), atMs, nowMs: Date.now(), kind });
   // What a responder does: answer from within the handler.
   if (answering) link?.send(octets);
+}
+
+function startWatch(excluded: readonly string[], netlink: boolean): Disposable {
+  return watchInterfaces({
+    excluded,
+    changed: (judged) => {
+      watched = { ...watched, judged, told: watched.told + 1 };
+    },
+    polling: () => {
+      watched = { ...watched, polling: true };
+    },
+    monitor: (handlers) =>
+      new InterfaceMonitor(
+        {
+          ...handlers,
+          changed: (interfaces) => {
+            facts = interfaces;
+            handlers.changed(interfaces);
+          },
+        },
+        netlink ? nativeModule : refuse,
+        50,
+      ),
+  });
+}
+
+function refuse(): never {
+  throw new Error("no netlink in this test");
 }
 
 function needed(): Link {
@@ -100,7 +135,15 @@ function obey(command: Command): unknown {
       return new Uint8Array(Buffer.concat(pcap));
     case "exchanges":
       return ring.toPcap();
+    case "watch":
+      watch = startWatch(command.excluded, command.netlink);
+      return null;
+    case "interfaces":
+      return watched;
+    case "facts":
+      return { netlink: facts, files: readInterfaces() };
     case "close":
+      watch?.[Symbol.dispose]();
       link?.[Symbol.dispose]();
       return null;
   }
