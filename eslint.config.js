@@ -10,7 +10,10 @@ const pure = [
   "operator/desired/**/*.ts",
   "operator/{config,prune,status}.ts",
   "controller/{pool,allocator,sharing,service}.ts",
-  "speaker/{election,membership,ownership,responder,announcer,verdict}.ts",
+  "speaker/*.ts",
+];
+const shells = [
+  "speaker/{announcing,interfaces,main,metrics,reconcile,responder-client,responder-thread,status,trim}.ts",
 ];
 
 export default tseslint.config(
@@ -61,6 +64,7 @@ export default tseslint.config(
   },
   {
     files: pure,
+    ignores: shells,
     rules: {
       "no-restricted-globals": [
         "error",

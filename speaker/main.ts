@@ -1,0 +1,176 @@
+/** The speaker: makes the node answer for the addresses that it is to announce. */
+import { CONFIG_KEY, CONFIG_NAME, parseRenderedConfig } from "../api/rendered-config.ts";
+import { runProgram, type Program } from "../kubernetes/program.ts";
+import { runReconciler } from "../kubernetes/reconciler.ts";
+import { Reflector } from "../kubernetes/reflector.ts";
+import {
+  CONFIG_MAPS,
+  ENDPOINT_SLICES,
+  NODES,
+  SERVICES,
+  type ConfigMap,
+  type EndpointSlice,
+  type Node,
+  type Service,
+} from "../kubernetes/resources.ts";
+import { byServiceName } from "../kubernetes/store.ts";
+import { WorkQueue } from "../kubernetes/work-queue.ts";
+import { parseAddress, type Address } from "../packet/address/address.ts";
+import { readEnvironment, type Environment } from "./environment.ts";
+import { SpeakerMetrics } from "./metrics.ts";
+import { SpeakerReconciler } from "./reconcile.ts";
+import { ResponderClient } from "./responder-client.ts";
+import { StatusWriter } from "./status.ts";
+import { trimNode, trimService, trimSlice } from "./trim.ts";
+
+/** Index of Services: every address that one has, whoever gave it. */
+function byAddress(service: Service): readonly string[] {
+  return (service.status?.loadBalancer?.ingress ?? []).flatMap(({ ip }) => {
+    const parsed = parseAddress(ip ?? "");
+    return parsed.ok ? [parsed.value] : [];
+  });
+}
+
+function reflectors(program: Program, { namespace }: Environment) {
+  const { client, logger, metrics } = program;
+  const shared = { client, logger, metrics };
+  return {
+    services: new Reflector<Service, Service, "address">({
+      ...shared,
+      resource: SERVICES,
+      fieldSelector: "spec.type=LoadBalancer",
+      trim: trimService,
+      indexes: { address: byAddress },
+    }),
+    slices: new Reflector<EndpointSlice, EndpointSlice, "service">({
+      ...shared,
+      resource: ENDPOINT_SLICES,
+      trim: trimSlice,
+      indexes: { service: byServiceName },
+    }),
+    nodes: new Reflector<Node>({ ...shared, resource: NODES, trim: trimNode }),
+    configMaps: new Reflector<ConfigMap>({
+      ...shared,
+      resource: CONFIG_MAPS,
+      namespace,
+      fieldSelector: `metadata.name=${CONFIG_NAME}`,
+    }),
+  };
+}
+
+async function speak(program: Program, environment: Environment): Promise<void> {
+  const { logger, metrics, client } = program;
+  const { node, namespace, pod } = environment;
+  const addresses = new WorkQueue({ name: "address", metrics });
+  const verdicts = new WorkQueue({ name: "verdict", metrics });
+  const enqueue = (touched: readonly Address[]): void => {
+    for (const address of touched) addresses.add(address);
+  };
+  const { services, slices, nodes, configMaps } = reflectors(program, environment);
+  const shown = new SpeakerMetrics(metrics, node);
+  const responder = new ResponderClient({
+    logger,
+    counted: (counters) => shown.show(counters),
+    announcedChanged: (address) => enqueue([address]),
+    died: (why) => {
+      logger.error("the responder thread died: ending, to be started anew", { why });
+      process.exit(1);
+    },
+  });
+  const reconciler = new SpeakerReconciler({
+    world: { services: services.store, slices: slices.store, nodes: nodes.store },
+    node,
+    post: (command) => responder.post(command),
+    touched: (keys) => {
+      for (const key of keys) verdicts.add(key);
+    },
+    now: () => new Date(),
+  });
+  const writer = new StatusWriter({
+    client,
+    services: services.store,
+    decisions: reconciler,
+    node,
+    namespace,
+    owner: pod,
+    interfacesOf: (address) => responder.interfacesOf(address),
+    explainInterfaces: () => responder.explainInterfaces(),
+    announced: (service, announced) => shown.announced(service, announced),
+  });
+  program.probes?.add("readyz", {
+    name: "configuration",
+    check: () =>
+      reconciler.configured ? undefined : `ConfigMap ${namespace}/${CONFIG_NAME} was not read yet`,
+  });
+  program.probes?.add("readyz", { name: "responder", check: () => responder.notReady });
+
+  configMaps.onChange(({ type, object }) => {
+    if (type === "deleted") return; // the last configuration stays in effect
+    const parsed = parseRenderedConfig(object.data?.[CONFIG_KEY] ?? "");
+    if (!parsed.ok) {
+      logger.error("configuration refused: the last one stays in effect", {
+        configMap: `${namespace}/${CONFIG_NAME}`,
+        reason: parsed.reason,
+        problem: parsed.message,
+      });
+      return;
+    }
+    logger.setLevel(parsed.value["log-level"]);
+    enqueue(reconciler.configure(parsed.value));
+  });
+  services.onChange((change) => {
+    enqueue(reconciler.serviceChanged(change));
+    verdicts.add(change.key);
+  });
+  slices.onChange((change) => enqueue(reconciler.sliceChanged(change, byServiceName)));
+  nodes.onChange((change) => enqueue(reconciler.nodeChanged(change)));
+
+  program.shutdown.add("responder", async () => {
+    addresses.close();
+    verdicts.close();
+    await responder.stop();
+  });
+  await program.reflect(services, slices, nodes, configMaps);
+  for (const key of await writer.adopt(program.signal)) verdicts.add(key);
+  program.keep("addresses", (signal) =>
+    runReconciler(
+      {
+        name: "address",
+        queue: addresses,
+        logger,
+        metrics,
+        reconcile: (address, context) => {
+          reconciler.reconcile(address as Address, context);
+          reconciler.flush();
+          return Promise.resolve();
+        },
+      },
+      signal,
+    ),
+  );
+  program.keep("verdicts", (signal) =>
+    runReconciler(
+      {
+        name: "verdict",
+        queue: verdicts,
+        logger,
+        metrics,
+        workers: 8,
+        reconcile: (key, _context, own) => writer.reconcile(key, own),
+      },
+      signal,
+    ),
+  );
+}
+
+const environment = readEnvironment(process.env);
+if (environment.ok) {
+  const { probePort, probeHost } = environment.value;
+  await runProgram(
+    { name: "speaker", probePort, probeHost, shutdownDeadlineMs: 15_000 },
+    (program) => speak(program, environment.value),
+  );
+} else {
+  for (const fault of environment.faults) process.stderr.write(`error: ${fault}\n`);
+  process.exit(2);
+}

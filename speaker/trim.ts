@@ -1,0 +1,68 @@
+/** What is kept of the objects that the speaker watches: on large clusters they are many. */
+import type { EndpointSlice, Node, Service } from "../kubernetes/resources.ts";
+
+type Metadata = Service["metadata"];
+
+/** What identifies an object and its version. */
+function identity({
+  name,
+  namespace,
+  uid,
+  resourceVersion,
+  creationTimestamp,
+}: Metadata): Metadata {
+  return {
+    name,
+    ...(namespace !== undefined && { namespace }),
+    ...(uid !== undefined && { uid }),
+    ...(resourceVersion !== undefined && { resourceVersion }),
+    ...(creationTimestamp !== undefined && { creationTimestamp }),
+  };
+}
+
+/** Keeps type, class, policy and addresses. */
+export function trimService(service: Service): Service {
+  const { type, loadBalancerClass, externalTrafficPolicy } = service.spec ?? {};
+  const { loadBalancer } = service.status ?? {};
+  return {
+    apiVersion: "v1",
+    kind: "Service",
+    metadata: identity(service.metadata),
+    spec: {
+      ...(type !== undefined && { type }),
+      ...(loadBalancerClass !== undefined && { loadBalancerClass }),
+      ...(externalTrafficPolicy !== undefined && { externalTrafficPolicy }),
+    },
+    status: { ...(loadBalancer !== undefined && { loadBalancer }) },
+  };
+}
+
+/** Keeps where each endpoint is and whether it is ready. */
+export function trimSlice(slice: EndpointSlice): EndpointSlice {
+  const { metadata, addressType, endpoints } = slice;
+  const { labels } = metadata;
+  return {
+    metadata: { ...identity(metadata), ...(labels !== undefined && { labels }) },
+    addressType,
+    endpoints: (endpoints ?? []).map(({ nodeName, conditions }) => ({
+      addresses: [],
+      ...(nodeName !== undefined && { nodeName }),
+      ...(conditions !== undefined && { conditions }),
+    })),
+  };
+}
+
+/** Conditions that anybody reads. */
+const CONDITIONS: readonly string[] = ["Ready", "NetworkUnavailable"];
+
+/** Keeps the labels and two conditions, without their heartbeats. */
+export function trimNode(node: Node): Node {
+  const { labels } = node.metadata;
+  const conditions = (node.status?.conditions ?? [])
+    .filter(({ type }) => CONDITIONS.includes(type))
+    .map(({ type, status }) => ({ type, status }));
+  return {
+    metadata: { ...identity(node.metadata), ...(labels !== undefined && { labels }) },
+    status: { conditions },
+  };
+}
