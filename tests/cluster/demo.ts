@@ -1,6 +1,5 @@
 /** `make demo`: everything from nothing to a failover, shown on a cluster of its own. */
 import { join } from "node:path";
-import { down } from "./boot.ts";
 import { Cluster } from "./cluster.ts";
 import { UsageError } from "./failure.ts";
 import { buildProductImage } from "./for-tests.ts";
@@ -19,6 +18,7 @@ import { waitFor } from "./wait.ts";
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
 const step = (text: string): void => say(`\n==> ${text}`);
 const keep = process.env["KEEP"] === "1";
+let shown: Cluster | undefined;
 
 async function show(cluster: Cluster, ...args: string[]): Promise<void> {
   say(`$ kubectl ${args.join(" ")}`);
@@ -63,6 +63,7 @@ async function demonstrate(): Promise<void> {
   const image = buildProductImage();
   step("starting a cluster: three nodes, a LAN, a client on it");
   const cluster = await Cluster.up({}, [image], say);
+  shown = cluster;
   const host = await cluster.host();
   step("installing the operator: kubectl apply -k config/default");
   await installOperator(cluster);
@@ -100,22 +101,27 @@ async function demonstrate(): Promise<void> {
   }
 }
 
-downOnSignal();
-let failure: unknown;
-try {
-  await demonstrate();
-} catch (error) {
-  failure = error;
+/** Ends the cluster if this run started it. @returns what went wrong. */
+async function takeDown(): Promise<unknown> {
+  try {
+    await shown?.[Symbol.asyncDispose]();
+    return undefined;
+  } catch (error) {
+    return error;
+  }
 }
-if (!keep && !(failure instanceof UsageError))
-  await down(say).catch((error: unknown) => (failure ??= error));
+
+downOnSignal();
+const failure = await demonstrate().then(
+  () => undefined,
+  (error: unknown) => error,
+);
 if (failure instanceof UsageError) {
   process.stderr.write(`error: ${failure.message}\n`);
   process.exit(2);
 }
-say(
-  failure === undefined
-    ? "demo: ok"
-    : `demo: FAILED: ${failure instanceof Error ? failure.message : String(failure)}`,
-);
-process.exit(failure === undefined ? 0 : 1);
+const trouble = failure ?? (keep ? undefined : await takeDown());
+if (failure !== undefined && !keep) await takeDown();
+const what = trouble instanceof Error ? trouble.message : JSON.stringify(trouble);
+say(trouble === undefined ? "demo: ok" : `demo: FAILED: ${what}`);
+process.exit(trouble === undefined ? 0 : 1);
