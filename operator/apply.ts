@@ -3,10 +3,11 @@
  * our last apply, and whose desired form is the same, is left alone.
  */
 import type { Client } from "../kubernetes/client.ts";
-import type { KubernetesObject, Resource } from "../kubernetes/resources.ts";
+import { apiVersion, type KubernetesObject, type Resource } from "../kubernetes/resources.ts";
 import { formatKey, type Store } from "../kubernetes/store.ts";
-import { contentHash, driftDigest, mayChange } from "./desired/ownership.ts";
+import { contentHash, driftDigest, FIELD_MANAGER, isOurs, mayChange } from "./desired/ownership.ts";
 import type { ObservedObject, RenderedMetadata } from "./desired/plain.ts";
+import { takeOverFields, type ManagedFields } from "./desired/takeover.ts";
 
 /** One object of what the operator renders. */
 export interface Child {
@@ -53,6 +54,7 @@ export class ChildApplier {
     if (observed !== undefined && !mayChange(observed)) return "foreign";
     if (observed !== undefined && this.#isSettled(key, hash, observed)) return "unchanged";
     if (observed === undefined && (await this.#isForeign(child, signal))) return "foreign";
+    if (observed !== undefined && !isOurs(observed)) await this.#takeOver(child, signal);
     const answer = await this.#client.apply(resource, desired, {}, signal);
     const decidedOn = observed?.metadata.resourceVersion;
     this.#memory.set(key, { desired: hash, decidedOn, digest: driftDigest(answer) });
@@ -70,6 +72,23 @@ export class ChildApplier {
       memory.decidedOn === observed.metadata.resourceVersion ||
       memory.digest === driftDigest(observed)
     );
+  }
+
+  /** An object that its user gave to us becomes ours with all its fields. */
+  async #takeOver({ resource, desired }: Child, signal: AbortSignal): Promise<void> {
+    const { metadata } = desired;
+    const found = await this.#client.get(resource, metadata, signal);
+    if (found === undefined) return;
+    const entries = (found.metadata.managedFields ?? []) as readonly ManagedFields[];
+    const patch = [
+      { op: "test", path: "/metadata/resourceVersion", value: found.metadata.resourceVersion },
+      {
+        op: "add",
+        path: "/metadata/managedFields",
+        value: takeOverFields(entries, FIELD_MANAGER, apiVersion(resource)),
+      },
+    ];
+    await this.#client.patch(resource, metadata, patch, { type: "json" }, signal);
   }
 
   /**
