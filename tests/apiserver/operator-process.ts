@@ -12,12 +12,10 @@ const POD = "metallb-operator-controller-manager-0";
 /** Image of the operator, and so of the programs. */
 export const IMAGE = "registry.example/metallb-operator:test";
 
-/** Installs what the operator needs: kinds, namespace, account, rights. */
+/** Installs the operator as its users do. Nobody runs its Deployment here. */
 export async function installOperator(plane: ControlPlane): Promise<void> {
-  await plane.kubectl("apply", "-f", join(TREE, "config/default/namespace.yaml"));
-  await plane.kubectl("apply", "-k", join(TREE, "config/crd"));
+  await plane.kubectl("apply", "-k", join(TREE, "config/default"));
   await plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s");
-  await plane.kubectl("apply", "-f", join(TREE, "config/rbac/operator.yaml"));
   // The pod that the operator finds its image in; nobody runs it here.
   const container = { name: "operator", image: IMAGE, args: ["operator"] };
   const pod = {

@@ -155,6 +155,12 @@ describeWith("setpriv")("the operator against a real API server", () => {
     test(name, body, TEST_TIMEOUT_MS);
   };
 
+  check("accepts the samples", async () => {
+    const samples = join(import.meta.dirname, "../../config/samples");
+    const output = await plane.kubectl("apply", "-k", samples, "--dry-run=server");
+    expect(output).toContain("addresspool.metallb.io/doc-example created");
+  });
+
   check("renders configuration, controller and speakers, owned by the MetalLB object", async () => {
     await admin.apply("addresspools", addressPool("a", ["192.0.2.0/30", "2001:db8::1"]));
     const owner = await admin.apply("metallbs", metallb(withMetalLBSpec({ logLevel: "debug" })));
