@@ -384,7 +384,7 @@ export class Allocator {
       if (book === undefined) return refuse("NoPool", this.#unknownPool(request.pool));
       const why = admission(book.pool, request);
       if (why !== undefined) return refusePools("NoPool", [{ pool: book.pool.name, why }]);
-      return chooseAmong([book], request) ?? refuseBook(book, request.families);
+      return chooseAmong([book], request) ?? refuseBook(book, request.families, request.oneWillDo);
     }
     for (const tier of this.#tiers) {
       const open = tier.filter(({ pool }) => admission(pool, request) === undefined);
@@ -402,7 +402,7 @@ export class Allocator {
   #refuseAll(request: AddressRequest): Refusal {
     const considered = [...this.#books.values()].map(({ pool }): PoolVerdict => {
       const why = pool.autoAssign ? admission(pool, request) : "autoAssignOff";
-      return { pool: pool.name, why: why ?? lacking(pool, request.families) };
+      return { pool: pool.name, why: why ?? lacking(pool, request.families, request.oneWillDo) };
     });
     const reasons = new Set(considered.map(({ why }) => why));
     if (reasons.has("full")) return refusePools("PoolExhausted", considered);
@@ -662,11 +662,11 @@ function sameTerms(a: SharingTerms, b: SharingTerms): boolean {
   return same && a.ports.every((port, index) => port === b.ports[index]);
 }
 
-function lacking(pool: Pool, families: readonly Family[]): "noFamily" | "full" {
-  return families.every((family) => pool.spaces[family].size === 0n) ||
-    (families.length === 1 && pool.spaces[families[0] ?? "ipv4"].size === 0n)
-    ? "noFamily"
-    : "full";
+/** Tells why a pool that admits a Service gave it nothing. */
+function lacking(pool: Pool, families: readonly Family[], oneWillDo = false): "noFamily" | "full" {
+  const isMissing = (family: Family): boolean => pool.spaces[family].size === 0n;
+  const lacks = oneWillDo ? families.every(isMissing) : families.some(isMissing);
+  return lacks ? "noFamily" : "full";
 }
 
 function refuse(reason: Refusal["reason"], message: string): Refusal {
@@ -686,8 +686,8 @@ function refusePools(
   return { ok: false, reason, message: POOL_MESSAGES[reason], considered };
 }
 
-function refuseBook(book: PoolBook, families: readonly Family[]): Refusal {
-  const why = lacking(book.pool, families);
+function refuseBook(book: PoolBook, families: readonly Family[], oneWillDo = false): Refusal {
+  const why = lacking(book.pool, families, oneWillDo);
   const reason = why === "full" ? "PoolExhausted" : "FamilyMismatch";
   return refusePools(reason, [{ pool: book.pool.name, why }]);
 }

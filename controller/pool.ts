@@ -6,6 +6,7 @@
  * ordinal at all, so that capacity is exact and "lowest free" is a question about ordinals alone.
  */
 import type { LabelSelector, PoolConfig } from "../api/rendered-config.ts";
+import { matchesSelector } from "../api/selector.ts";
 import {
   addressFromBigInt,
   addressToBigInt,
@@ -293,10 +294,10 @@ export function admission(pool: Pool, tenant: Tenant): "namespace" | "labels" | 
   const byNamespace = pool.namespaces.length > 0 || pool.namespaceSelectors.length > 0;
   const named =
     pool.namespaces.includes(tenant.namespace) ||
-    pool.namespaceSelectors.some((selector) => matches(selector, tenant.namespaceLabels));
+    pool.namespaceSelectors.some((selector) => matchesSelector(selector, tenant.namespaceLabels));
   if (byNamespace && !named) return "namespace";
   if (pool.serviceSelectors.length === 0) return undefined;
-  return pool.serviceSelectors.some((selector) => matches(selector, tenant.labels))
+  return pool.serviceSelectors.some((selector) => matchesSelector(selector, tenant.labels))
     ? undefined
     : "labels";
 }
@@ -312,28 +313,6 @@ export function isPinned(pool: Pool): boolean {
     pool.namespaceSelectors.length > 0 ||
     pool.serviceSelectors.length > 0
   );
-}
-
-/** Tells whether labels satisfy a selector; the empty selector is satisfied by all. */
-export function matches(
-  selector: LabelSelector,
-  labels: Readonly<Record<string, string>>,
-): boolean {
-  const equal = Object.entries(selector.matchLabels ?? {});
-  if (!equal.every(([key, value]) => labels[key] === value)) return false;
-  return (selector.matchExpressions ?? []).every(({ key, operator, values = [] }) => {
-    const value = Object.hasOwn(labels, key) ? labels[key] : undefined;
-    switch (operator) {
-      case "In":
-        return value !== undefined && values.includes(value);
-      case "NotIn":
-        return value === undefined || !values.includes(value);
-      case "Exists":
-        return value !== undefined;
-      case "DoesNotExist":
-        return value === undefined;
-    }
-  });
 }
 
 const DIGIT_BITS = 5n;

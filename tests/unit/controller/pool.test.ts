@@ -1,11 +1,9 @@
 import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
-import type { LabelSelector } from "../../../api/rendered-config.ts";
 import {
   admission,
   AddressSpace,
   isPinned,
-  matches,
   OrdinalSet,
   readPools,
 } from "../../../controller/pool.ts";
@@ -320,59 +318,6 @@ describe("who may use a pool", () => {
       expect(admission(subject, tenant)).toBe(why);
       expect(isPinned(subject)).toBe(pinned);
     });
-  }
-});
-
-describe("label selectors", () => {
-  const labels = { app: "web", tier: "front" };
-  const expression = (
-    key: string,
-    operator: "In" | "NotIn" | "Exists" | "DoesNotExist",
-    ...values: string[]
-  ): LabelSelector => ({
-    matchExpressions: [{ key, operator, values }],
-  });
-  for (const { name, selector, result } of [
-    { name: "the empty one takes everything", selector: {}, result: true },
-    {
-      name: "all matchLabels must match",
-      selector: { matchLabels: { app: "web", tier: "back" } },
-      result: false,
-    },
-    {
-      name: "In needs one of the values",
-      selector: expression("app", "In", "db", "web"),
-      result: true,
-    },
-    { name: "In needs the label", selector: expression("zone", "In", "a"), result: false },
-    {
-      name: "NotIn refuses the values",
-      selector: expression("app", "NotIn", "web"),
-      result: false,
-    },
-    {
-      name: "NotIn takes a missing label",
-      selector: expression("zone", "NotIn", "a"),
-      result: true,
-    },
-    { name: "Exists needs the label", selector: expression("tier", "Exists"), result: true },
-    {
-      name: "Exists takes no inherited name for a label",
-      selector: expression("constructor", "Exists"),
-      result: false,
-    },
-    {
-      name: "DoesNotExist refuses the label",
-      selector: expression("tier", "DoesNotExist"),
-      result: false,
-    },
-    {
-      name: "DoesNotExist takes a missing label",
-      selector: expression("zone", "DoesNotExist"),
-      result: true,
-    },
-  ]) {
-    test(name, () => expect(matches(selector, labels)).toBe(result));
   }
 });
 
