@@ -1,0 +1,42 @@
+/**
+ * Time as silence is measured in. It runs only while somebody was heard lately, and by a bounded
+ * amount a step however long the own loop stood still: so a speaker that is cut off, or that was
+ * frozen with packets queued, accuses nobody.
+ */
+export class Contact {
+  /** Time in which silence of one neighbour means something. */
+  time = 0;
+  /** Own running time: bounded a step, but going on when nobody is heard. */
+  running = 0;
+  /** When any authentic packet was last heard, on the clock and in running time. */
+  heardAt = -Infinity;
+  heardRunning = -Infinity;
+  readonly #limit: number;
+  #at: number;
+
+  constructor(limit: number, now: number) {
+    this.#limit = limit;
+    this.#at = now;
+  }
+
+  /** Lets time go on until `now`. */
+  advance(now: number): void {
+    const passed = Math.min(now - this.#at, this.#limit);
+    if (passed <= 0) return;
+    this.running += passed;
+    const inContact = this.heardAt + this.#limit - this.#at;
+    if (inContact > 0) this.time += Math.min(passed, inContact);
+    this.#at = now;
+  }
+
+  /** Notes that an authentic packet was heard. */
+  heard(now: number): void {
+    this.heardAt = now;
+    this.heardRunning = this.running;
+  }
+
+  /** Tells whether silence counts at the moment. */
+  lasts(now: number): boolean {
+    return now < this.heardAt + this.#limit;
+  }
+}

@@ -1,0 +1,374 @@
+/**
+ * Spreading what is new and comparing what is known.
+ *
+ * - News go from neighbour to neighbour: on first sight they are passed on to all but their source.
+ *   Member records go at once and twice; claims are collected for some milliseconds and paced.
+ * - Beats carry digests. Where they differ for three intervals, a Summary finds the members, a Pull
+ *   the buckets, and Pages carry the records. Records merge in any order, so nothing is locked.
+ * - A death that is not news but found by comparing is verified before it is believed: the two
+ *   sides of a healed partition hold each other dead, and none of these deaths is true.
+ */
+import { bucketOf, type Claim } from "./claims.ts";
+import { type Context } from "./context.ts";
+import { DigestSum, sameDigest, type Digest } from "./digest.ts";
+import { MAX_PAYLOAD, type Beat, type Page, type Pull, type Summary } from "./messages.ts";
+import { Pace } from "./pace.ts";
+import type { Peer } from "./peer.ts";
+import { isLive, type MemberRecord } from "./roster.ts";
+import { CLAIM_GROUP_SIZE, sizeOfClaim, sizeOfRecord } from "./sizes.ts";
+import { BATCH_MS, MEMBER_REPEAT_MS, PACE_BURST, PACE_PER_SECOND } from "./timing.ts";
+
+const MESSAGE_ROOM = MAX_PAYLOAD - 4;
+const SUMMARY_ENTRIES = 70;
+const LOWEST_ID = "0".repeat(16);
+const HIGHEST_ID = "f".repeat(16);
+/** Member records that may go at once before they are collected. */
+const AT_ONCE = 8;
+/** A death found by comparing is believed after so long without a sign of life. */
+const DOUBT_MS = 120;
+const DOUBT_TRIES = 3;
+
+/** What gossip needs of the speaker. */
+export interface GossipHost {
+  readonly context: Context;
+  /** Those that news go to. */
+  readonly watched: ReadonlyMap<string, Peer>;
+  /** First octets of sha256(name), 16 hexadecimal digits. */
+  idOf(name: string): string;
+  nameOf(id: string): string | undefined;
+  /** Takes a member's record or a claim in, and passes on what is news. */
+  learnMember(record: MemberRecord, from: string, isNews: boolean): void;
+  learnClaim(claim: Claim, from: string): void;
+  heardAt(name: string): number;
+  ping(name: string): void;
+  table(): Digest;
+}
+
+interface News {
+  readonly record: MemberRecord;
+  readonly from: string;
+}
+
+interface Doubt {
+  readonly record: MemberRecord;
+  readonly since: number;
+  tries: number;
+  at: number;
+}
+
+/** Spreads and compares for one speaker. */
+export class Gossip {
+  readonly #host: GossipHost;
+  readonly #context: Context;
+  readonly #pace: Pace;
+  readonly #burst: Pace;
+  readonly #members = new Map<string, News>();
+  readonly #repeats = new Map<string, News>();
+  #membersAt = Infinity;
+  #membersSentAt = -Infinity;
+  #repeatAt = Infinity;
+  readonly #claims = new Map<Claim, string>();
+  #claimsAt = Infinity;
+  #flushedAt = -Infinity;
+  readonly #pages: { to: string; page: Page }[] = [];
+  readonly #answeredAt = new Map<string, number>();
+  readonly #doubts = new Map<string, Doubt>();
+
+  constructor(host: GossipHost, now: number) {
+    this.#host = host;
+    this.#context = host.context;
+    this.#pace = new Pace(PACE_PER_SECOND, PACE_BURST, now);
+    this.#burst = new Pace(AT_ONCE * 4, AT_ONCE, now);
+  }
+
+  /** Passes a member's record on to all neighbours but the one that it came from. */
+  spreadMember(record: MemberRecord, from = ""): void {
+    const { now } = this.#context;
+    this.#members.set(record.name, { record, from });
+    // A few go at once; in a storm of news they are collected, or each would be a packet of its own.
+    const wait = this.#burst.take(1, now) ? now : this.#membersSentAt + BATCH_MS;
+    this.#membersAt = Math.min(this.#membersAt, Math.max(now, wait));
+  }
+
+  /** Passes a claim on. */
+  spreadClaim(claim: Claim, from = ""): void {
+    this.#claims.set(claim, from);
+    this.#claimsAt = Math.min(
+      this.#claimsAt,
+      Math.max(this.#context.now, this.#flushedAt + BATCH_MS),
+    );
+  }
+
+  /** Compares the digests of a beat with what is known, and asks when they differ for long. */
+  beat(peer: Peer, beat: Beat): void {
+    const { now, timing } = this.#context;
+    if (this.agrees(peer.name, beat)) {
+      peer.differsSince = Infinity;
+      return;
+    }
+    if (peer.differsSince === Infinity) peer.differsSince = now;
+    if (now - peer.differsSince < 3 * timing.interval) return;
+    peer.differsSince = now;
+    this.compare(peer.name);
+  }
+
+  /** Tells whether a beat's digests are my own. */
+  agrees(from: string, beat: Beat): boolean {
+    const { roster, claims } = this.#context;
+    const record = roster.get(from);
+    return (
+      record !== undefined &&
+      sameDigest(beat.members, roster.digest()) &&
+      sameDigest(beat.table, this.#host.table()) &&
+      (beat.joining || sameDigest(beat.own, claims.digest(record.life)))
+    );
+  }
+
+  /** Sends a Summary of everything to a member; `answer`: wants its Summary in return. */
+  compare(to: string, answer = true): void {
+    const { outbox } = this.#context;
+    const entries = [...this.#liveIds()].sort(([a], [b]) => (a < b ? -1 : 1));
+    let from = LOWEST_ID;
+    for (let i = 0; i === 0 || i < entries.length; i += SUMMARY_ENTRIES) {
+      const part = entries.slice(i, i + SUMMARY_ENTRIES);
+      const last = i + SUMMARY_ENTRIES >= entries.length;
+      const upTo = last ? HIGHEST_ID : (part.at(-1)?.[0] ?? HIGHEST_ID);
+      const list = part.map(([id, name]) => ({ id, digest: this.#memberDigest(name) }));
+      outbox.send(to, { type: "summary", from, to: upTo, entries: list, answer });
+      from = upTo;
+    }
+  }
+
+  /** Answers a Summary: asks for what differs, sends what the other lacks. */
+  summary(from: string, summary: Summary): void {
+    const { roster, now, timing } = this.#context;
+    const theirs = new Set<string>();
+    let differs = false;
+    for (const { id, digest } of summary.entries) {
+      theirs.add(id);
+      const name = this.#host.nameOf(id);
+      const record = name === undefined ? undefined : roster.get(name);
+      if (record === undefined || name === undefined) {
+        this.#context.outbox.send(from, { type: "pull", id, buckets: [] });
+      } else if (record.dead || record.status === "left") {
+        this.#queuePage(from, { type: "page", record, claims: [] });
+        this.#pull(from, record);
+      } else if (!sameDigest(digest, this.#memberDigest(name))) {
+        this.#pull(from, record);
+      } else continue;
+      differs = true;
+    }
+    for (const [id, name] of this.#liveIds()) {
+      if (id <= summary.from || id > summary.to || theirs.has(id)) continue;
+      const record = roster.get(name);
+      if (record !== undefined) this.#sendPages(from, record, undefined);
+    }
+    if (!summary.answer || !differs) return;
+    if (now - (this.#answeredAt.get(from) ?? -Infinity) < timing.interval) return;
+    this.#answeredAt.set(from, now);
+    this.compare(from, false);
+  }
+
+  /** Answers a Pull. */
+  pull(from: string, pull: Pull): void {
+    const name = this.#host.nameOf(pull.id);
+    const record = name === undefined ? undefined : this.#context.roster.get(name);
+    if (record === undefined) return;
+    if (pull.buckets.length === 0) {
+      this.#sendPages(from, record, undefined);
+      return;
+    }
+    const mine = this.#context.claims.buckets(record.life);
+    const differing = new Set<number>();
+    for (const [i, digest] of mine.entries()) {
+      const theirs = pull.buckets[i];
+      if (theirs === undefined || !sameDigest(digest, theirs)) differing.add(i);
+    }
+    this.#sendPages(from, record, differing);
+  }
+
+  /** Takes a Page in. */
+  page(from: string, page: Page): void {
+    this.#host.learnMember(page.record, from, false);
+    for (const claim of page.claims) this.#host.learnClaim(claim, from);
+  }
+
+  /** Asks the subject itself whether what a comparison says of its death is true. */
+  doubt(record: MemberRecord): void {
+    const known = this.#doubts.get(record.name);
+    if (known !== undefined && known.record.refutation >= record.refutation) return;
+    const { now } = this.#context;
+    this.#doubts.set(record.name, { record, since: now, tries: 0, at: now });
+  }
+
+  /** Sends what is due, and gives when to come back. */
+  tick(): number {
+    const { now } = this.#context;
+    for (const doubt of this.#doubts.values()) this.#pursueDoubt(doubt);
+    if (now >= this.#membersAt) this.#flushMembers();
+    if (now >= this.#repeatAt) this.#repeatMembers();
+    if (now >= this.#claimsAt) this.#flushClaims();
+    this.#flushPages();
+    let next = Math.min(this.#membersAt, this.#repeatAt, this.#claimsAt);
+    if (this.#pages.length > 0) next = Math.min(next, now + BATCH_MS);
+    for (const { at } of this.#doubts.values()) next = Math.min(next, at);
+    return next;
+  }
+
+  *#liveIds(): Generator<[string, string]> {
+    for (const record of this.#context.roster.records()) {
+      if (isLive(record)) yield [this.#host.idOf(record.name), record.name];
+    }
+  }
+
+  #memberDigest(name: string): Digest {
+    const { roster, claims } = this.#context;
+    const sum = new DigestSum();
+    const record = roster.get(name);
+    const digest = roster.digestOf(name);
+    if (digest !== undefined) sum.add(digest);
+    if (record !== undefined) sum.add(claims.digest(record.life));
+    return sum.value();
+  }
+
+  #pull(from: string, record: MemberRecord): void {
+    const { outbox, claims } = this.#context;
+    const id = this.#host.idOf(record.name);
+    outbox.send(from, { type: "pull", id, buckets: claims.buckets(record.life) });
+  }
+
+  #sendPages(to: string, record: MemberRecord, buckets: ReadonlySet<number> | undefined): void {
+    const space = MESSAGE_ROOM - sizeOfRecord(record) - 2 * CLAIM_GROUP_SIZE;
+    let claims: Claim[] = [];
+    let room = space;
+    for (const claim of this.#context.claims.records(record.life)) {
+      if (buckets !== undefined && !buckets.has(bucketOf(claim.address))) continue;
+      if (sizeOfClaim(claim) > room) {
+        this.#queuePage(to, { type: "page", record, claims });
+        claims = [];
+        room = space;
+      }
+      claims.push(claim);
+      room -= sizeOfClaim(claim);
+    }
+    this.#queuePage(to, { type: "page", record, claims });
+  }
+
+  #queuePage(to: string, page: Page): void {
+    this.#pages.push({ to, page });
+  }
+
+  #flushPages(): void {
+    const { outbox, now } = this.#context;
+    while (this.#pages.length > 0 && this.#pace.take(1, now)) {
+      // Small pages share a datagram: what is paced are packets, not members.
+      let room = MAX_PAYLOAD;
+      const to = this.#pages[0]?.to;
+      for (;;) {
+        const next = this.#pages[0];
+        if (next === undefined || next.to !== to) break;
+        const size = sizeOfRecord(next.page.record) + next.page.claims.length * 24 + 40;
+        if (size > room && room < MAX_PAYLOAD) break;
+        room -= size;
+        this.#pages.shift();
+        outbox.send(next.to, next.page);
+      }
+    }
+  }
+
+  #flushMembers(): void {
+    const { now } = this.#context;
+    this.#membersAt = Infinity;
+    this.#membersSentAt = now;
+    this.#sendMembers([...this.#members.values()]);
+    // A single record is worth repeating; of many, other paths and the comparison bring what is lost.
+    if (this.#members.size < AT_ONCE && this.#repeats.size < AT_ONCE) {
+      for (const [name, entry] of this.#members) this.#repeats.set(name, entry);
+      this.#repeatAt = Math.min(this.#repeatAt, now + MEMBER_REPEAT_MS);
+    }
+    this.#members.clear();
+  }
+
+  #repeatMembers(): void {
+    this.#repeatAt = Infinity;
+    this.#sendMembers([...this.#repeats.values()]);
+    this.#repeats.clear();
+  }
+
+  #sendMembers(entries: readonly News[]): void {
+    for (const name of this.#host.watched.keys()) {
+      let records: MemberRecord[] = [];
+      let room = MESSAGE_ROOM;
+      const send = () => {
+        if (records.length > 0) this.#context.outbox.send(name, { type: "members", records });
+      };
+      for (const { record, from } of entries) {
+        if (from === name) continue;
+        const size = sizeOfRecord(record);
+        if (size > room) {
+          send();
+          [records, room] = [[], MESSAGE_ROOM];
+        }
+        records.push(record);
+        room -= size;
+      }
+      send();
+    }
+  }
+
+  #flushClaims(): void {
+    const { now } = this.#context;
+    const names = [...this.#host.watched.keys()];
+    this.#flushedAt = now;
+    while (this.#claims.size > 0 && this.#pace.take(names.length, now)) {
+      const packet = this.#takePacket();
+      for (const name of names) {
+        const claims = packet.filter(({ from }) => from !== name).map(({ claim }) => claim);
+        if (claims.length > 0) this.#context.outbox.send(name, { type: "claims", claims });
+      }
+    }
+    this.#claimsAt = this.#claims.size > 0 ? now + BATCH_MS : Infinity;
+  }
+
+  /** Takes claims out of the queue, as many as fit a packet. */
+  #takePacket(): { claim: Claim; from: string }[] {
+    const packet: { claim: Claim; from: string }[] = [];
+    let room = MESSAGE_ROOM;
+    let group = "";
+    for (const [claim, from] of this.#claims) {
+      const kind = `${claim.life}${claim.address.includes(":") ? "6" : "4"}`;
+      const size = sizeOfClaim(claim) + (kind === group ? 0 : CLAIM_GROUP_SIZE);
+      if (size > room) break;
+      room -= size;
+      group = kind;
+      packet.push({ claim, from });
+      this.#claims.delete(claim);
+    }
+    return packet;
+  }
+
+  #pursueDoubt(doubt: Doubt): void {
+    const { now, roster, outbox } = this.#context;
+    const { record } = doubt;
+    const known = roster.get(record.name);
+    const isOver =
+      known === undefined ||
+      !isLive(known) ||
+      known.life !== record.life ||
+      known.refutation > record.refutation;
+    if (isOver || this.#host.heardAt(record.name) > doubt.since) {
+      this.#doubts.delete(record.name);
+      return;
+    }
+    if (now < doubt.at) return;
+    if (doubt.tries >= DOUBT_TRIES) {
+      this.#doubts.delete(record.name);
+      this.#host.learnMember(record, "", true);
+      return;
+    }
+    doubt.tries++;
+    doubt.at = now + DOUBT_MS / DOUBT_TRIES;
+    outbox.send(record.name, { type: "page", record, claims: [] });
+    this.#host.ping(record.name);
+  }
+}

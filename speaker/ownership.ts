@@ -1,0 +1,979 @@
+/**
+ * Who answers for an address: claims, handovers, drains. Decides per address and only for those that
+ * something touched.
+ *
+ * Holds at every instant:
+ * - One answers only for what one's own set holds, as an active or draining member, unfenced.
+ * - In the step in which a better live claim is learnt, one stops; a giver stops only for a claim
+ *   of a strictly higher term, for want of any candidate, at its deadline.
+ * - Nobody claims what it knows another, not giving, to hold: a returning node takes nothing back.
+ * - Terms never fall; only the owner writes a claim.
+ */
+import type { Address } from "../packet/address/address.ts";
+import type { Candidacies, Candidacy } from "./candidacy.ts";
+import { compareClaims, makeClaim, type Claim, type HeldClaim, type Life } from "./claims.ts";
+import { count, type Cause, type Context } from "./context.ts";
+import { Deadlines } from "./deadlines.ts";
+import type { Answer, Claims, Contest, Message, Query, Reply, Versions } from "./messages.ts";
+import { isHearing } from "./roster.ts";
+import {
+  ANNOUNCE_MS,
+  CONTEST_MS,
+  DRAIN_BATCH,
+  DRAIN_INTERVAL_MS,
+  FIRM_MS,
+  GIVING_MS,
+  HANDOVER_RETRIES_MS,
+  LINGER_MS,
+  QUERY_INTERVAL_MS,
+  QUERY_TRIES,
+  REBALANCE_MS,
+  START_GRACE_MS,
+  STEP_UP_MS,
+  STRANGER_MS,
+} from "./timing.ts";
+
+/** Places that wait for those before them; whoever is further down comes back later. */
+const PLACES = 8;
+/** The LAN's word that an owner is gone is worth something for so long. */
+const PROOF_MS = 2000;
+/** A claim that the LAN's word forbade is tried again after so long. */
+const PROOF_RETRY_MS = 1000;
+/** After yielding to a rival seen on the wire only, so long the LAN is asked before a claim. */
+const RIVAL_MS = 5000;
+const QUERY_ADDRESSES = 60;
+const CLAIMS_DIRECT = 40;
+const SCAN_MS = 10;
+const CONTEST_INTERVAL_MS = 1000;
+
+type GivingCause = "drain" | "candidacy" | "rebalance" | "contest";
+
+/** What an owner keeps beside its claim. */
+interface Holding {
+  /** Since when no rival was seen. */
+  quietSince: number;
+  giving: GivingCause | undefined;
+  givingUntil: number;
+  /** Next announcement at the earliest. */
+  announceAt: number;
+}
+
+/** An address that nobody answers for, or whose owner looks for a successor. */
+interface Orphan {
+  since: number;
+  /** Places asked whether they will answer. */
+  asked: Map<string, "silent" | "no"> | undefined;
+  tries: number;
+  nextAt: number;
+  /** The LAN is being asked, or was and forbade it until `nextAt`. */
+  probing: boolean;
+  proofAt: number;
+  proved: boolean;
+}
+
+interface Handover {
+  readonly giver: string;
+  tries: number;
+}
+
+/** Why one does not claim an orphan at the moment; for the verdict. */
+export type Hindrance = "waiting" | "probing" | "conflict" | "answering" | "isolated" | "fenced";
+
+/** What ownership needs of the speaker. */
+export interface OwnershipHost {
+  readonly context: Context;
+  readonly candidacies: Candidacies;
+  /** An active member, not fenced. */
+  mayAnswer(): boolean;
+  /** Started with nobody to be heard: no claim is made without the LAN's word. */
+  isLone(): boolean;
+  isDraining(): boolean;
+  isRebalancing(): boolean;
+  isNeighbour(name: string): boolean;
+  setRebalancing(on: boolean): void;
+  leave(forced: number): void;
+  /** Passes an own claim on. */
+  spread(claim: Claim): void;
+}
+
+/** The addresses of one speaker. */
+export class Ownership {
+  readonly #host: OwnershipHost;
+  readonly #context: Context;
+  readonly #holdings = new Map<Address, Holding>();
+  readonly #orphans = new Map<Address, Orphan>();
+  readonly #dirty = new Set<Address>();
+  readonly #firm = new Deadlines<Address>();
+  readonly #until = new Deadlines<Address>();
+  readonly #handovers = new Map<Address, Handover>();
+  readonly #retries = new Deadlines<Address>();
+  readonly #probed = new Set<Address>();
+  readonly #conflicts = new Map<Address, string>();
+  readonly #hindrances = new Map<Address, Hindrance>();
+  readonly #goneUntil = new Map<string, number>();
+  readonly #rivalUntil = new Map<Address, number>();
+  readonly #contests = new Map<Address, { since: number; sentAt: number; absent: boolean }>();
+  readonly #absentees = new Map<Address, Set<string>>();
+  readonly #activated = new Map<Cause, Address[]>();
+  readonly #withdrawn = new Map<Cause, Address[]>();
+  readonly #announce = new Set<Address>();
+  #version = 0;
+  #claimsFrom = Infinity;
+  #quorateSince = Infinity;
+  #scanAt = Infinity;
+  #contestAt = Infinity;
+  #drainQueue: Address[] = [];
+  #drainAt = Infinity;
+  #drainDeadline = Infinity;
+  #emptySince = Infinity;
+  #leaving = false;
+  #rebalanceAt = Infinity;
+  #skipped = new Set<Address>();
+  #changed: Address[] = [];
+
+  constructor(host: OwnershipHost) {
+    this.#host = host;
+    this.#context = host.context;
+  }
+
+  // --- What happened ---------------------------------------------------------------------------
+
+  /** This speaker is a member from now on. */
+  activated(how: "joined" | "cold" | "alone"): void {
+    const { now } = this.#context;
+    this.#claimsFrom = how === "cold" ? now + START_GRACE_MS : now;
+    this.#scanAt = Math.max(now, this.#claimsFrom);
+    // Who waits for those before it waits from now on: nobody could have claimed any earlier.
+    for (const orphan of this.#orphans.values()) orphan.since = this.#claimsFrom;
+  }
+
+  /** The candidates of these addresses may have changed. */
+  candidaciesChanged(addresses: Iterable<Address>): void {
+    for (const address of addresses) this.#dirty.add(address);
+  }
+
+  /** A member's standing changed: its addresses and all orphans are looked at again. */
+  memberChanged(name: string): void {
+    const { roster, claims, now } = this.#context;
+    const record = roster.get(name);
+    if (record !== undefined) {
+      for (const claim of claims.records(record.life)) {
+        if (!claim.released) this.#dirty.add(claim.address);
+      }
+    }
+    if (this.#orphans.size > 0) this.#scanAt = Math.min(this.#scanAt, now + SCAN_MS);
+  }
+
+  /** A life is over, and with it its claims. */
+  lifeEnded(life: Life): void {
+    for (const address of this.#context.claims.void(life)) this.#dirty.add(address);
+  }
+
+  /** Takes another's claim in, and tells whether it was news. */
+  claimed(claim: Claim): boolean {
+    if (!this.#context.claims.merge(claim)) return false;
+    this.#dirty.add(claim.address);
+    return true;
+  }
+
+  /** The LAN says that a member is gone: its addresses need no further proof. */
+  provedGone(name: string): void {
+    this.#goneUntil.set(name, this.#context.now + PROOF_MS);
+  }
+
+  /** The fence is down: what was held back may be claimed, and the LAN told who is here. */
+  unfenced(): void {
+    const { now } = this.#context;
+    if (this.#orphans.size > 0) this.#scanAt = now;
+    for (const orphan of this.#orphans.values()) {
+      orphan.nextAt = now;
+      orphan.since = Math.max(now, this.#claimsFrom);
+    }
+    for (const address of this.#holdings.keys()) this.#reannounce(address);
+  }
+
+  /** Own claims cease to be firm: others may have taken over meanwhile. */
+  demote(): void {
+    for (const address of this.#holdings.keys()) {
+      const claim = this.#mine(address);
+      if (claim?.firm === true) this.#write(claim, { firm: false });
+      this.#restless(address);
+    }
+  }
+
+  /** The answer to a probe. `heard`: frames of others come in. */
+  probed(address: Address, result: { taken: boolean; heard: boolean; by?: string }): void {
+    const orphan = this.#orphans.get(address);
+    const { now } = this.#context;
+    this.#probed.add(address);
+    if (this.#isFirstUse(address)) {
+      if (result.taken) this.#conflicts.set(address, result.by ?? "unknown");
+      else this.#conflicts.delete(address);
+    }
+    if (orphan === undefined) return;
+    orphan.probing = false;
+    if (result.taken || (!result.heard && this.#needsProof(address))) {
+      this.#hindrances.set(address, result.taken ? "answering" : "isolated");
+      orphan.proofAt = now + PROOF_RETRY_MS;
+      this.#wake(orphan, orphan.proofAt);
+    } else {
+      orphan.proved = true;
+      this.#dirty.add(address);
+    }
+  }
+
+  /** Somebody else announced one of my addresses. */
+  rivalSeen(address: Address, node: string): void {
+    const claim = this.#mine(address);
+    const { roster, rank, now } = this.#context;
+    if (claim === undefined) return;
+    // Of a member that I hold dead I hear nothing but this: rank alone decides, both know it.
+    const isDeaf = !roster.isLive(node);
+    if (isDeaf && rank(node, address) < rank(this.#context.self, address)) {
+      this.#rivalUntil.set(address, now + RIVAL_MS);
+      this.#stop(claim, "rival-on-the-wire");
+      return;
+    }
+    this.#reannounce(address);
+  }
+
+  /** Begins or ends a drain; with a deadline the speaker leaves in the end. */
+  drain(on: boolean, deadline = Infinity): void {
+    const { now } = this.#context;
+    this.#leaving = on && deadline !== Infinity;
+    this.#drainDeadline = on ? deadline : Infinity;
+    this.#drainQueue = on ? [...this.#holdings.keys()] : [];
+    this.#drainAt = on ? now : Infinity;
+    this.#emptySince = Infinity;
+    if (!on) for (const address of this.#holdings.keys()) this.#dirty.add(address);
+  }
+
+  /** Begins to hand addresses over that rank elsewhere. */
+  rebalance(): void {
+    this.#skipped = new Set();
+    this.#host.setRebalancing(true);
+    this.#rebalanceAt = this.#context.now;
+  }
+
+  /** Takes a message about addresses. */
+  handle(from: string, message: Message): void {
+    if (message.type === "query") this.#query(from, message);
+    else if (message.type === "reply") this.#reply(from, message);
+    else if (message.type === "contest") this.#contested(from, message);
+  }
+
+  // --- What is so ------------------------------------------------------------------------------
+
+  /** Gives the addresses that this speaker holds. */
+  held(): IterableIterator<Address> {
+    return this.#holdings.keys();
+  }
+
+  /** Tells whether frames for an address are answered now. */
+  answers(address: Address): boolean {
+    return this.#host.mayAnswer() && this.#holdings.has(address);
+  }
+
+  /** Gives the best live claim on an address, and whose it is. */
+  owner(address: Address): HeldClaim | undefined {
+    let best: HeldClaim | undefined;
+    for (const claim of this.#context.claims.on(address)) {
+      const held = this.#heldClaim(claim);
+      if (held === undefined) continue;
+      if (best === undefined || compareClaims(held, best, this.#context.rank) < 0) best = held;
+    }
+    return best;
+  }
+
+  /** Tells why this speaker, though first in line, does not claim an address at the moment. */
+  hindrance(address: Address): Hindrance | undefined {
+    return this.#hindrances.get(address);
+  }
+
+  // --- A step's end ----------------------------------------------------------------------------
+
+  /** Decides on all that was touched, does what is due, and gives when to come back. */
+  settle(): number {
+    this.#noticeQuorum();
+    this.#runDeadlines();
+    if (this.#context.now >= this.#scanAt) this.#scan();
+    this.#decideDirty();
+    this.#runDrain();
+    this.#runRebalance();
+    if (this.#context.now >= this.#contestAt) this.#runContests();
+    this.#decideDirty();
+    this.#sendQueries();
+    this.#act();
+    return this.#next();
+  }
+
+  #next(): number {
+    const next = Math.min(
+      this.#scanAt,
+      this.#firm.next(),
+      this.#until.next(),
+      this.#retries.next(),
+      this.#drainAt,
+      this.#rebalanceAt,
+      this.#contestAt,
+    );
+    const leave = this.#leaving
+      ? Math.min(this.#drainDeadline, this.#emptySince + LINGER_MS)
+      : Infinity;
+    return Math.min(next, leave);
+  }
+
+  #decideDirty(): void {
+    while (this.#dirty.size > 0) {
+      const addresses = [...this.#dirty];
+      this.#dirty.clear();
+      for (const address of addresses) this.#decide(address);
+    }
+  }
+
+  /** Emits what the step changed: stop first, then answer, then tell the LAN; claims go last. */
+  #act(): void {
+    const { actions } = this.#context;
+    for (const [cause, addresses] of this.#withdrawn) {
+      actions.push({ type: "withdraw", addresses, cause });
+    }
+    for (const [cause, addresses] of this.#activated) {
+      actions.push({ type: "activate", addresses, cause });
+    }
+    this.#withdrawn.clear();
+    this.#activated.clear();
+    if (this.#announce.size > 0 && this.#host.mayAnswer()) {
+      actions.push({ type: "announce", addresses: [...this.#announce] });
+    }
+    this.#announce.clear();
+    if (this.#changed.length > 0) actions.push({ type: "owner", addresses: this.#changed });
+    this.#changed = [];
+  }
+
+  // --- One address -----------------------------------------------------------------------------
+
+  #decide(address: Address): void {
+    const mine = this.#mine(address);
+    let best: HeldClaim | undefined;
+    let givingTerm = 0;
+    let giver: string | undefined;
+    for (const claim of this.#context.claims.on(address)) {
+      if (claim === mine) continue;
+      const held = this.#heldClaim(claim);
+      if (held === undefined) continue;
+      if (claim.giving) {
+        if (claim.term >= givingTerm) [givingTerm, giver] = [claim.term, held.node];
+      } else if (best === undefined || compareClaims(held, best, this.#context.rank) < 0) {
+        best = held;
+      }
+    }
+    this.#changed.push(address);
+    if (mine === undefined) this.#decideOther(address, best, giver);
+    else this.#decideMine(mine, best, givingTerm);
+    this.#noticeStranger(address, best);
+  }
+
+  #decideMine(mine: Claim, best: HeldClaim | undefined, givingTerm: number): void {
+    const { address } = mine;
+    const candidacy = this.#host.candidacies(address);
+    this.#orphans.delete(address);
+    if (best !== undefined) this.#restless(address);
+    if (candidacy !== undefined && !candidacy.usable) {
+      this.#stop(mine, "unusable");
+    } else if (mine.giving) {
+      this.#decideGiving(mine, best, candidacy);
+    } else if (best !== undefined && this.#isBetter(best, mine)) {
+      this.#stop(mine, "better-claim");
+    } else {
+      if (givingTerm >= mine.term)
+        this.#write(mine, { term: this.#context.claims.term(address) + 1 });
+      if (best !== undefined) this.#reannounce(address);
+      this.#decideOwning(this.#mine(address) ?? mine, candidacy);
+    }
+  }
+
+  #decideOwning(mine: Claim, candidacy: Candidacy | undefined): void {
+    if (this.#isCandidate(candidacy)) return;
+    const heir = candidacy === undefined ? undefined : this.#firstHeir(candidacy);
+    if (heir === undefined) this.#stop(mine, "no-candidate");
+    else this.#give(mine, "candidacy", GIVING_MS);
+  }
+
+  #decideGiving(mine: Claim, best: HeldClaim | undefined, candidacy: Candidacy | undefined): void {
+    const { address } = mine;
+    if (best !== undefined && best.claim.term > mine.term) {
+      this.#stop(mine, "handover");
+      return;
+    }
+    if (candidacy?.heir(0) === undefined) {
+      this.#stop(mine, "no-candidate");
+      return;
+    }
+    const holding = this.#holdings.get(address);
+    if (holding === undefined || this.#host.isDraining()) return;
+    if (holding.giving === "drain") holding.giving = "candidacy";
+    if (!this.#isCandidate(candidacy)) {
+      if (holding.givingUntil === Infinity) this.#extend(address, holding, GIVING_MS);
+      if (this.#firstHeir(candidacy) === undefined) this.#stop(mine, "no-candidate");
+    } else if (holding.giving === "candidacy") {
+      this.#keep(mine);
+    }
+  }
+
+  #decideOther(address: Address, best: HeldClaim | undefined, giver: string | undefined): void {
+    const { now } = this.#context;
+    const candidacy = this.#host.candidacies(address);
+    this.#handovers.delete(address);
+    if (best !== undefined) {
+      this.#orphans.delete(address);
+      this.#hindrances.delete(address);
+      this.#considerContest(address, best.node, candidacy);
+      return;
+    }
+    this.#contests.delete(address);
+    this.#considerProbe(address, candidacy);
+    if (!this.#isCandidate(candidacy) || !candidacy.usable) {
+      this.#orphans.delete(address);
+      this.#hindrances.delete(address);
+      return;
+    }
+    let orphan = this.#orphans.get(address);
+    if (orphan === undefined) {
+      orphan = {
+        since: now,
+        asked: undefined,
+        tries: 0,
+        nextAt: now,
+        probing: false,
+        proofAt: now,
+        proved: false,
+      };
+      this.#orphans.set(address, orphan);
+    }
+    this.#considerClaim(address, orphan, candidacy, giver);
+  }
+
+  /** Claims an orphan if it is this speaker's turn; else sees when it would be. */
+  #considerClaim(address: Address, orphan: Orphan, candidacy: Candidacy, giver?: string): void {
+    const { now, self, roster } = this.#context;
+    const own = roster.get(self);
+    if (own?.status !== "active" || own.deaf) return;
+    if (!this.#host.mayAnswer()) {
+      this.#hindrances.set(address, "fenced");
+      return;
+    }
+    if (now < this.#claimsFrom) {
+      this.#wake(orphan, this.#claimsFrom);
+      return;
+    }
+    const before = this.#before(candidacy);
+    if (before.length > 0 && !this.#isSteppingUp(orphan, before)) return;
+    if (!this.#isAllowed(address, orphan)) return;
+    const cause = this.#causeOf(address, before, giver);
+    this.#claim(address, cause, giver);
+  }
+
+  #isCandidate(candidacy: Candidacy | undefined): candidacy is Candidacy {
+    return candidacy?.includes(this.#context.self) === true;
+  }
+
+  /** Those that would have to claim before this speaker, at most {@link PLACES}. */
+  #before(candidacy: Candidacy): string[] {
+    const before: string[] = [];
+    for (let place = 0; before.length < PLACES; place++) {
+      const name = candidacy.heir(place);
+      if (name === undefined || name === this.#context.self) break;
+      if (this.#mayClaim(name)) before.push(name);
+    }
+    return before;
+  }
+
+  #mayClaim(name: string): boolean {
+    const record = this.#context.roster.get(name);
+    return record !== undefined && isHearing(record) && record.status === "active";
+  }
+
+  /** The first that could take an address over, this speaker left out. */
+  #firstHeir(candidacy: Candidacy): string | undefined {
+    for (let place = 0; ; place++) {
+      const name = candidacy.heir(place);
+      if (name === undefined) return undefined;
+      if (name !== this.#context.self && this.#mayClaim(name)) return name;
+    }
+  }
+
+  /** Waits, then asks those before; true when none of them will answer for the address. */
+  #isSteppingUp(orphan: Orphan, before: readonly string[]): boolean {
+    const { now } = this.#context;
+    const turn = orphan.since + before.length * STEP_UP_MS;
+    if (now < turn) {
+      this.#wake(orphan, turn);
+      return false;
+    }
+    orphan.asked ??= new Map(before.map((name) => [name, "silent"]));
+    const { asked } = orphan;
+    for (const name of before) if (!asked.has(name)) asked.set(name, "silent");
+    const silent = before.filter((name) => asked.get(name) === "silent");
+    if (silent.length === 0) return true;
+    if (now < orphan.nextAt) return false;
+    if (orphan.tries >= QUERY_TRIES) return true;
+    this.#wake(orphan, now + QUERY_INTERVAL_MS);
+    orphan.tries++;
+    this.#toQuery.push(orphan);
+    return false;
+  }
+
+  readonly #toQuery: Orphan[] = [];
+
+  #wake(orphan: Orphan, at: number): void {
+    orphan.nextAt = at;
+    this.#scanAt = Math.min(this.#scanAt, at);
+  }
+
+  /** First use is probed; a speaker that may be cut off asks the LAN before each claim. */
+  #isAllowed(address: Address, orphan: Orphan): boolean {
+    if (this.#conflicts.has(address)) {
+      this.#hindrances.set(address, "conflict");
+      return false;
+    }
+    if (orphan.proved) return true;
+    if (orphan.probing || this.#context.now < orphan.proofAt) return false;
+    const isFirst = this.#isFirstUse(address) && !this.#probed.has(address);
+    if (!isFirst && !this.#needsProof(address)) return true;
+    orphan.probing = true;
+    this.#hindrances.set(address, "probing");
+    const purpose = isFirst ? "first-use" : "proof";
+    this.#context.actions.push({ type: "probe", address, purpose });
+    return false;
+  }
+
+  #isFirstUse(address: Address): boolean {
+    const { claims } = this.#context;
+    return claims.term(address) === 0;
+  }
+
+  #needsProof(address: Address): boolean {
+    const { now, roster, claims } = this.#context;
+    if ((this.#rivalUntil.get(address) ?? -Infinity) > now) return true;
+    if (!this.#host.isLone() && roster.isQuorate(now)) return false;
+    for (const claim of claims.on(address)) {
+      const name = roster.ofLife(claim.life)?.name;
+      if (name !== undefined && (this.#goneUntil.get(name) ?? -Infinity) > now) return false;
+    }
+    return true;
+  }
+
+  #causeOf(address: Address, before: readonly string[], giver: string | undefined): Cause {
+    if (giver !== undefined) return "handover";
+    if (before.length > 0) return "stepped-up";
+    return this.#isFirstUse(address) ? "first-use" : "takeover";
+  }
+
+  #claim(address: Address, cause: Cause, giver: string | undefined): void {
+    const { now, claims, life } = this.#context;
+    this.#orphans.delete(address);
+    this.#hindrances.delete(address);
+    const term = claims.term(address) + 1;
+    const fields = { address, life, term, firm: false, giving: false, released: false };
+    this.#publish(makeClaim({ ...fields, version: ++this.#version }));
+    this.#holdings.set(address, {
+      quietSince: now,
+      giving: undefined,
+      givingUntil: Infinity,
+      announceAt: -Infinity,
+    });
+    this.#firm.set(now + FIRM_MS, address);
+    push(this.#activated, cause, address);
+    count(this.#context, `claims ${cause}`);
+    this.#reannounce(address);
+    if (giver !== undefined) {
+      this.#handovers.set(address, { giver, tries: 0 });
+      this.#retries.set(now, address);
+    }
+  }
+
+  #give(mine: Claim, cause: GivingCause, limit: number): void {
+    const holding = this.#holdings.get(mine.address);
+    if (holding === undefined) return;
+    holding.giving = cause;
+    this.#extend(mine.address, holding, limit);
+    this.#write(mine, { giving: true });
+  }
+
+  #extend(address: Address, holding: Holding, limit: number): void {
+    holding.givingUntil = this.#context.now + limit;
+    if (limit !== Infinity) this.#until.set(holding.givingUntil, address);
+  }
+
+  /** Ceases to look for a successor. */
+  #keep(mine: Claim): void {
+    const holding = this.#holdings.get(mine.address);
+    if (holding !== undefined) {
+      holding.giving = undefined;
+      holding.givingUntil = Infinity;
+    }
+    this.#write(mine, { giving: false });
+    this.#dirty.add(mine.address);
+  }
+
+  /** Stops answering in this very step, and says so. */
+  #stop(mine: Claim, cause: Cause): void {
+    const { address } = mine;
+    this.#holdings.delete(address);
+    this.#handovers.delete(address);
+    this.#announce.delete(address);
+    push(this.#withdrawn, cause, address);
+    count(this.#context, `stops ${cause}`);
+    this.#write(mine, { released: true, giving: false, firm: false });
+    this.#dirty.add(address);
+  }
+
+  #write(mine: Claim, patch: Partial<Pick<Claim, "term" | "firm" | "giving" | "released">>): void {
+    const { address, life, term, firm, giving, released } = mine;
+    const fields = { address, life, term, firm, giving, released, ...patch };
+    this.#publish(makeClaim({ ...fields, version: ++this.#version }));
+  }
+
+  #publish(claim: Claim): void {
+    this.#context.claims.merge(claim);
+    this.#changed.push(claim.address);
+    this.#host.spread(claim);
+  }
+
+  #mine(address: Address): Claim | undefined {
+    if (!this.#holdings.has(address)) return undefined;
+    return this.#context.claims.held(this.#context.life, address);
+  }
+
+  /** A claim with its owner's name, if it counts now. */
+  #heldClaim(claim: Claim): HeldClaim | undefined {
+    const record = this.#context.roster.ofLife(claim.life);
+    if (record === undefined || !isHearing(record)) return undefined;
+    return { claim, node: record.name };
+  }
+
+  #isBetter(other: HeldClaim, mine: Claim): boolean {
+    return compareClaims(other, { claim: mine, node: this.#context.self }, this.#context.rank) < 0;
+  }
+
+  #reannounce(address: Address): void {
+    const { now } = this.#context;
+    const holding = this.#holdings.get(address);
+    if (holding === undefined || now < holding.announceAt) return;
+    holding.announceAt = now + ANNOUNCE_MS;
+    this.#announce.add(address);
+  }
+
+  // --- Firmness --------------------------------------------------------------------------------
+
+  #noticeQuorum(): void {
+    const { now, roster } = this.#context;
+    const isQuorate = !this.#host.isLone() && roster.isQuorate(now) && this.#host.mayAnswer();
+    if (!isQuorate) this.#quorateSince = Infinity;
+    else if (this.#quorateSince === Infinity) {
+      this.#quorateSince = now;
+      for (const address of this.#holdings.keys()) this.#firm.set(now + FIRM_MS, address);
+    }
+  }
+
+  /** A rival was seen: being firm has to be earned anew. */
+  #restless(address: Address): void {
+    const holding = this.#holdings.get(address);
+    if (holding === undefined) return;
+    holding.quietSince = this.#context.now;
+    this.#firm.set(holding.quietSince + FIRM_MS, address);
+  }
+
+  #runDeadlines(): void {
+    const { now } = this.#context;
+    for (let due = this.#firm.pop(now); due !== undefined; due = this.#firm.pop(now)) {
+      const mine = this.#mine(due);
+      const since = Math.max(this.#holdings.get(due)?.quietSince ?? Infinity, this.#quorateSince);
+      if (mine?.firm === false && !mine.giving && now - since >= FIRM_MS) {
+        this.#write(mine, { firm: true });
+      }
+    }
+    for (let due = this.#until.pop(now); due !== undefined; due = this.#until.pop(now)) {
+      this.#giveUp(due);
+    }
+    for (let due = this.#retries.pop(now); due !== undefined; due = this.#retries.pop(now)) {
+      this.#remind(due);
+    }
+  }
+
+  /** Nobody took over in time. */
+  #giveUp(address: Address): void {
+    const mine = this.#mine(address);
+    const holding = this.#holdings.get(address);
+    if (mine === undefined || holding?.giving === undefined) return;
+    if (this.#context.now < holding.givingUntil) return;
+    if (holding.giving === "candidacy") this.#stop(mine, "no-candidate");
+    else if (holding.giving !== "drain") this.#keep(mine);
+  }
+
+  /** Sends a claim straight to the giver that waits for it, again and again until it lets go. */
+  #remind(address: Address): void {
+    const handover = this.#handovers.get(address);
+    const mine = this.#mine(address);
+    const { now, roster, claims, outbox } = this.#context;
+    if (handover === undefined || mine === undefined) return;
+    const life = roster.get(handover.giver)?.life;
+    const isOver = life === undefined || claims.held(life, address) === undefined;
+    const wait = HANDOVER_RETRIES_MS[handover.tries];
+    if (isOver || wait === undefined) {
+      this.#handovers.delete(address);
+      return;
+    }
+    handover.tries++;
+    this.#retries.set(now + wait, address);
+    const last = this.#direct.get(handover.giver);
+    if (last !== undefined && last.at === now && last.claims.length < CLAIMS_DIRECT) {
+      last.claims.push(mine);
+      return;
+    }
+    const direct = { at: now, claims: [mine] };
+    this.#direct.set(handover.giver, direct);
+    outbox.send(handover.giver, { type: "claims", claims: direct.claims } satisfies Claims);
+  }
+
+  readonly #direct = new Map<string, { at: number; claims: Claim[] }>();
+
+  // --- Orphans ---------------------------------------------------------------------------------
+
+  #scan(): void {
+    this.#scanAt = Infinity;
+    const { now } = this.#context;
+    for (const [address, orphan] of this.#orphans) {
+      if (!orphan.probing && (now >= orphan.nextAt || this.#isFirstNow(address))) {
+        this.#dirty.add(address);
+      } else if (!orphan.probing) this.#scanAt = Math.min(this.#scanAt, orphan.nextAt);
+    }
+  }
+
+  /** Those before may have died since the wait began. */
+  #isFirstNow(address: Address): boolean {
+    const candidacy = this.#host.candidacies(address);
+    return candidacy !== undefined && this.#before(candidacy).length === 0;
+  }
+
+  #sendQueries(): void {
+    if (this.#toQuery.length === 0) return;
+    const wanted = new Set(this.#toQuery);
+    this.#toQuery.length = 0;
+    const questions = new Map<string, Address[]>();
+    for (const [address, orphan] of this.#orphans) {
+      if (!wanted.has(orphan)) continue;
+      for (const [name, answer] of orphan.asked ?? []) {
+        if (answer === "silent" && this.#mayClaim(name)) push(questions, name, address);
+      }
+    }
+    for (const [name, addresses] of questions) {
+      for (let i = 0; i < addresses.length; i += QUERY_ADDRESSES) {
+        const part = addresses.slice(i, i + QUERY_ADDRESSES);
+        this.#context.outbox.send(name, { type: "query", addresses: part });
+      }
+    }
+  }
+
+  #query(from: string, query: Query): void {
+    const { outbox } = this.#context;
+    const answers: Answer[] = [];
+    const claims: Claim[] = [];
+    for (const address of query.addresses) {
+      const mine = this.#mine(address);
+      if (mine !== undefined && !mine.giving) claims.push(mine);
+      answers.push({ address, mine: mine !== undefined ? !mine.giving : this.#intends(address) });
+    }
+    outbox.send(from, { type: "reply", answers });
+    // The asker missed it: without this it would ask again and again.
+    if (claims.length > 0)
+      outbox.send(from, { type: "claims", claims: claims.slice(0, CLAIMS_DIRECT) });
+  }
+
+  /** It is about to claim: first in line and nothing but a probe in the way. */
+  #intends(address: Address): boolean {
+    const candidacy = this.#host.candidacies(address);
+    if (!this.#isCandidate(candidacy) || !candidacy.usable || !this.#host.mayAnswer()) return false;
+    if (this.#context.roster.get(this.#context.self)?.status !== "active") return false;
+    const hindrance = this.#hindrances.get(address);
+    if (hindrance !== undefined && hindrance !== "probing") return false;
+    return this.#before(candidacy).length === 0;
+  }
+
+  #reply(from: string, reply: Reply): void {
+    const { now } = this.#context;
+    for (const { address, mine } of reply.answers) {
+      const orphan = this.#orphans.get(address);
+      if (orphan?.asked?.has(from) !== true) continue;
+      if (mine) {
+        orphan.since = now;
+        orphan.asked = undefined;
+        orphan.tries = 0;
+      } else {
+        orphan.asked.set(from, "no");
+      }
+      orphan.nextAt = now;
+      this.#dirty.add(address);
+    }
+  }
+
+  /** The first in rank probes an address when it is assigned, so that readiness finds it probed. */
+  #considerProbe(address: Address, candidacy: Candidacy | undefined): void {
+    if (candidacy === undefined || candidacy.prober !== this.#context.self) return;
+    if (this.#probed.has(address) || !this.#isFirstUse(address)) return;
+    if (!this.#host.mayAnswer() || this.#isCandidate(candidacy)) return;
+    this.#probed.add(address);
+    this.#context.actions.push({ type: "probe", address, purpose: "first-use" });
+  }
+
+  // --- Contests --------------------------------------------------------------------------------
+
+  /** The holder is no candidate in this view, and this speaker would be first. */
+  #considerContest(address: Address, holder: string, candidacy: Candidacy | undefined): void {
+    const { now } = this.#context;
+    const isWrong =
+      this.#isCandidate(candidacy) &&
+      !candidacy.includes(holder) &&
+      this.#before(candidacy).length === 0;
+    if (!isWrong) {
+      if (this.#contests.get(address)?.absent === false) this.#contests.delete(address);
+      return;
+    }
+    if (this.#contests.has(address)) return;
+    this.#contests.set(address, { since: now, sentAt: -Infinity, absent: false });
+    this.#contestAt = Math.min(this.#contestAt, now + CONTEST_MS);
+  }
+
+  /** Somebody holds an address that the API does not know here. */
+  #noticeStranger(address: Address, best: HeldClaim | undefined): void {
+    const { now } = this.#context;
+    const isStranger =
+      best !== undefined &&
+      this.#host.candidacies(address) === undefined &&
+      this.#host.isNeighbour(best.node);
+    if (!isStranger) {
+      if (this.#contests.get(address)?.absent === true) this.#contests.delete(address);
+      return;
+    }
+    if (this.#contests.has(address)) return;
+    this.#contests.set(address, { since: now, sentAt: -Infinity, absent: true });
+    this.#contestAt = Math.min(this.#contestAt, now + STRANGER_MS);
+  }
+
+  #runContests(): void {
+    const { now, outbox, versions } = this.#context;
+    this.#contestAt = this.#contests.size > 0 ? now + CONTEST_INTERVAL_MS : Infinity;
+    for (const [address, contest] of this.#contests) {
+      const wait = contest.absent ? STRANGER_MS : CONTEST_MS;
+      if (now - contest.since < wait) continue;
+      const holder = this.owner(address);
+      if (holder === undefined) continue;
+      contest.sentAt = now;
+      const { absent } = contest;
+      outbox.send(holder.node, { type: "contest", address, absent, versions });
+    }
+  }
+
+  /** A newer view says that this speaker should not hold an address. Only the holder decides. */
+  #contested(from: string, contest: Contest): void {
+    const { address, absent, versions } = contest;
+    const mine = this.#mine(address);
+    if (mine === undefined || !isNewer(versions, this.#context.versions)) return;
+    if (!absent) {
+      if (!mine.giving) this.#give(mine, "contest", GIVING_MS);
+      return;
+    }
+    const askers = this.#absentees.get(address) ?? new Set();
+    this.#absentees.set(address, askers.add(from));
+    const others = Math.max(1, this.#context.roster.liveCount - 1);
+    if (askers.size < Math.min(2, others)) return;
+    this.#absentees.delete(address);
+    this.#stop(mine, "contested");
+  }
+
+  // --- Planned moves ---------------------------------------------------------------------------
+
+  #runDrain(): void {
+    const { now } = this.#context;
+    if (!this.#host.isDraining()) return;
+    if (now >= this.#drainAt) {
+      for (const address of this.#drainQueue.splice(0, DRAIN_BATCH)) {
+        const mine = this.#mine(address);
+        if (mine === undefined) continue;
+        if (mine.giving) this.#keepAsDrained(address);
+        else this.#give(mine, "drain", Infinity);
+      }
+      this.#drainAt = this.#drainQueue.length > 0 ? now + DRAIN_INTERVAL_MS : Infinity;
+    }
+    if (!this.#leaving) return;
+    if (this.#holdings.size > 0) this.#emptySince = Infinity;
+    else if (this.#emptySince === Infinity) this.#emptySince = now;
+    if (now >= this.#drainDeadline) this.#leaveNow();
+    else if (now - this.#emptySince >= LINGER_MS) this.#leaveNow();
+  }
+
+  #keepAsDrained(address: Address): void {
+    const holding = this.#holdings.get(address);
+    if (holding === undefined) return;
+    holding.giving = "drain";
+    holding.givingUntil = Infinity;
+  }
+
+  #leaveNow(): void {
+    const forced = this.#holdings.size;
+    this.#leaving = false;
+    this.#drainDeadline = Infinity;
+    for (const address of [...this.#holdings.keys()]) {
+      const mine = this.#mine(address);
+      if (mine !== undefined) this.#stop(mine, "forced");
+    }
+    this.#dirty.clear();
+    this.#host.leave(forced);
+  }
+
+  /** Of all that rebalance, the lowest name moves one misplaced address at a time. */
+  #runRebalance(): void {
+    const { now, roster, self } = this.#context;
+    if (now < this.#rebalanceAt || !this.#host.isRebalancing()) return;
+    this.#rebalanceAt = now + DRAIN_INTERVAL_MS;
+    for (const record of roster.records()) {
+      if (record.name < self && record.rebalancing && isHearing(record)) return;
+    }
+    for (const { giving } of this.#holdings.values()) if (giving === "rebalance") return;
+    const misplaced = this.#findMisplaced();
+    const mine = misplaced === undefined ? undefined : this.#mine(misplaced);
+    if (mine === undefined) {
+      this.#rebalanceAt = Infinity;
+      this.#host.setRebalancing(false);
+      return;
+    }
+    this.#skipped.add(mine.address);
+    this.#give(mine, "rebalance", REBALANCE_MS);
+  }
+
+  #findMisplaced(): Address | undefined {
+    for (const [address, holding] of this.#holdings) {
+      if (holding.giving !== undefined || this.#skipped.has(address)) continue;
+      const candidacy = this.#host.candidacies(address);
+      if (candidacy !== undefined && this.#before(candidacy).length > 0) return address;
+    }
+    return undefined;
+  }
+}
+
+/** Tells whether versions are at least the others in all, and above them in one. */
+function isNewer(versions: Versions, others: Versions): boolean {
+  let above = false;
+  for (const [i, version] of versions.entries()) {
+    const other = others[i] ?? 0n;
+    if (version < other) return false;
+    if (version > other) above = true;
+  }
+  return above;
+}
+
+function push<Key, Value>(map: Map<Key, Value[]>, key: Key, value: Value): void {
+  const list = map.get(key);
+  if (list === undefined) map.set(key, [value]);
+  else list.push(value);
+}

@@ -1,0 +1,24 @@
+/** Allows so many packets a second, and a burst after rest. */
+export class Pace {
+  readonly #perMillisecond: number;
+  readonly #burst: number;
+  #tokens: number;
+  #at: number;
+
+  constructor(perSecond: number, burst: number, now: number) {
+    this.#perMillisecond = perSecond / 1000;
+    this.#burst = burst;
+    this.#tokens = burst;
+    this.#at = now;
+  }
+
+  /** Tells whether so many packets may go now, and counts them if so. */
+  take(packets: number, now: number): boolean {
+    this.#tokens = Math.min(this.#burst, this.#tokens + (now - this.#at) * this.#perMillisecond);
+    this.#at = now;
+    // More than the burst could never go: such a group goes when the bucket is full, on credit.
+    if (this.#tokens < Math.min(packets, this.#burst)) return false;
+    this.#tokens -= packets;
+    return true;
+  }
+}

@@ -1,0 +1,55 @@
+import type { Life } from "./claims.ts";
+import { ReplayWindow } from "./replay.ts";
+
+/** What one speaker keeps of another that it exchanges packets with. */
+export class Peer {
+  readonly name: string;
+  readonly life: Life;
+  readonly window = new ReplayWindow();
+  /** My rings say that we watch each other. */
+  chosen = false;
+  /** Its rings say so: it beat me. */
+  guestUntil = -Infinity;
+  /** Contact time and clock of the last sign of life. */
+  mark = -Infinity;
+  heardAt = -Infinity;
+  pingAt = -Infinity;
+  /** Its newest sequence, and when I sent the newest of mine that it acknowledged. */
+  sequence = 0;
+  acknowledged = 0;
+  ackedSentAt = -Infinity;
+  /** Since when its digests differ from mine. */
+  differsSince = Infinity;
+  /** When it was last asked for, or sent, something that one packet a while is enough for. */
+  comparedAt = -Infinity;
+  toldAt = -Infinity;
+  suspicion: Suspicion | undefined;
+  witness: Witness | undefined;
+  witnessAt = -Infinity;
+
+  constructor(name: string, life: Life) {
+    this.name = name;
+    this.life = life;
+  }
+}
+
+/** What the LAN said of a suspect. */
+export interface Witness {
+  readonly at: number;
+  /** Its MAC answers: the process lives, only our packets do not pass. */
+  readonly answered: boolean;
+  /** Frames come in at all: I am not the deaf one. */
+  readonly heard: boolean;
+}
+
+/** A neighbour that was silent for too long, until it is heard or dead. */
+export interface Suspicion {
+  readonly epoch: number;
+  readonly refutation: number;
+  stage: "asking" | "pinging-for";
+  /** Whom I asked, and what they said. */
+  asked: Map<string, "silent" | "agrees" | "unknown">;
+  asks: number;
+  askAt: number;
+  until: number;
+}

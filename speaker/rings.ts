@@ -1,0 +1,111 @@
+/**
+ * Who watches whom: two rings over the members' names, each sorted by a hash of its own. A member's
+ * neighbours are the next and the previous live one on each ring, so everybody has about four,
+ * however large the cluster, and the union of the rings is a well connected graph for floods.
+ */
+import { createHash } from "node:crypto";
+
+/** Number of rings. */
+export const RINGS = 2;
+
+/** Gives the place of a name on a ring; any text that sorts evenly. */
+export type RingPosition = (ring: number, name: string) => string;
+
+/** The place on a ring that all speakers of a cluster use: sha256(ring index + "/" + name). */
+export function ringPosition(ring: number, name: string): string {
+  return createHash("sha256").update(`${ring}/${name}`).digest("hex");
+}
+
+interface Spot {
+  readonly position: string;
+  readonly name: string;
+}
+
+function isBefore(a: Spot, b: Spot): boolean {
+  return a.position !== b.position ? a.position < b.position : a.name < b.name;
+}
+
+/** The rings of a set of names. */
+export class Rings {
+  readonly #position: RingPosition;
+  readonly #rings: Spot[][] = Array.from({ length: RINGS }, () => []);
+  readonly #names = new Set<string>();
+
+  constructor(position: RingPosition = ringPosition) {
+    this.#position = position;
+  }
+
+  /** Tells whether the name is on the rings. */
+  has(name: string): boolean {
+    return this.#names.has(name);
+  }
+
+  /** Puts a name on the rings. */
+  add(name: string): void {
+    if (this.#names.has(name)) return;
+    this.#names.add(name);
+    for (const [ring, spots] of this.#rings.entries()) {
+      const spot = { position: this.#position(ring, name), name };
+      spots.splice(this.#find(spots, spot), 0, spot);
+    }
+  }
+
+  /** Takes a name off the rings. */
+  remove(name: string): void {
+    if (!this.#names.delete(name)) return;
+    for (const [ring, spots] of this.#rings.entries()) {
+      spots.splice(this.#find(spots, { position: this.#position(ring, name), name }), 1);
+    }
+  }
+
+  /**
+   * Gives the neighbours of a name, which need not be on the rings itself: on each ring the next
+   * and the previous name that `counts`, those chosen already skipped. At most four.
+   */
+  neighbours(name: string, counts: (name: string) => boolean): string[] {
+    const chosen: string[] = [];
+    for (const [ring, spots] of this.#rings.entries()) {
+      const start = this.#find(spots, { position: this.#position(ring, name), name });
+      for (const step of [1, -1]) {
+        const found = walk(spots, start, step, name, chosen, counts);
+        if (found !== undefined) chosen.push(found);
+      }
+    }
+    return chosen;
+  }
+
+  /** Compares two names by their place on the first ring. */
+  compare(a: string, b: string): number {
+    const spotOf = (name: string) => ({ position: this.#position(0, name), name });
+    return a === b ? 0 : isBefore(spotOf(a), spotOf(b)) ? -1 : 1;
+  }
+
+  #find(spots: readonly Spot[], spot: Spot): number {
+    let [low, high] = [0, spots.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      const at = spots[middle];
+      if (at !== undefined && isBefore(at, spot)) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
+
+function walk(
+  spots: readonly Spot[],
+  start: number,
+  step: number,
+  name: string,
+  chosen: readonly string[],
+  counts: (name: string) => boolean,
+): string | undefined {
+  const length = spots.length;
+  // Walking backwards starts one before the spot; forwards the spot itself may be the name's own.
+  for (let i = 0, at = step > 0 ? start : start - 1; i < length; i++, at += step) {
+    const candidate = spots[((at % length) + length) % length]?.name;
+    if (candidate === undefined || candidate === name || chosen.includes(candidate)) continue;
+    if (counts(candidate)) return candidate;
+  }
+  return undefined;
+}
