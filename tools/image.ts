@@ -99,6 +99,9 @@ async function stagePrograms(): Promise<void> {
     outdir: join(ROOT, "app"),
     outExtension: { ".js": ".mjs" },
     bundle: true,
+    // what is imported on demand stays apart, and is not read before it is asked for
+    splitting: true,
+    chunkNames: "chunk-[hash]",
     minify: true,
     keepNames: true,
     sourcemap: "linked",
