@@ -4,6 +4,7 @@ import { join } from "node:path";
 
 import type { AfPacketOptions } from "../../packet/link/af-packet.ts";
 import type { LinkStatistics } from "../../packet/link/link.ts";
+import type { EchoResult } from "../../packet/link/witness.ts";
 import type { JudgedInterfaces } from "../../speaker/interfaces.ts";
 
 /** A frame that the agent's link handed over. */
@@ -44,6 +45,19 @@ interface Orders {
   interfaces: object;
   /** Interfaces over netlink and over files, for comparison. */
   facts: object;
+  /** An echo request of the witness. */
+  witness: {
+    readonly interfaceName: string;
+    readonly target: string;
+    readonly timeoutMs: number;
+  };
+  /** Joins or leaves the solicited-node groups of addresses. */
+  groups: {
+    readonly interfaceIndex: number;
+    readonly join?: readonly string[];
+    readonly leave?: readonly string[];
+  };
+  gateways: object;
   close: object;
 }
 
@@ -153,6 +167,10 @@ export class Agent implements AsyncDisposable {
 
   async statistics(): Promise<LinkStatistics> {
     return (await this.tell("statistics", {})) as LinkStatistics;
+  }
+
+  async witness(target: string, timeoutMs = 2000): Promise<EchoResult> {
+    return (await this.tell("witness", { interfaceName: "eth0", target, timeoutMs })) as EchoResult;
   }
 
   async interfaces(): Promise<Watched> {

@@ -10,6 +10,10 @@ import { LinkError, receivedAtMs, type Link } from "../../packet/link/link.ts";
 import { nativeModule } from "../../packet/link/native.ts";
 import { ExchangeRing, withPcap } from "../../packet/link/pcap.ts";
 import type { MacAddress } from "../../packet/address/mac.ts";
+import { defaultGateways } from "../../packet/link/gateways.ts";
+import { LanWitness, SolicitedNodeGroups } from "../../packet/link/witness.ts";
+import { address, isIPv6 } from "../../packet/address/address.ts";
+import type { IPv6Address } from "../../packet/address/ipv6.ts";
 import { watchInterfaces } from "../../speaker/interfaces.ts";
 import type { AgentEvent, Answer, Command, SeenFrame, Watched } from "./agent-client.ts";
 
@@ -19,6 +23,8 @@ const events: AgentEvent[] = [];
 const pcap: Uint8Array[] = [];
 const ring = new ExchangeRing();
 let answering = false;
+let witness: LanWitness | null = null;
+let groups: SolicitedNodeGroups | null = null;
 let watch: Disposable | null = null;
 let watched: Watched = { judged: null, told: 0, polling: false };
 let facts: readonly InterfaceFacts[] = [];
@@ -51,6 +57,17 @@ function startWatch(excluded: readonly string[], netlink: boolean): Disposable {
         50,
       ),
   });
+}
+
+function witnessOf(interfaceName: string): LanWitness {
+  witness ??= new LanWitness(interfaceName);
+  return witness;
+}
+
+function ipv6(text: string): IPv6Address {
+  const value = address(text);
+  if (!isIPv6(value)) throw new TypeError(`${text} is no IPv6 address`);
+  return value;
 }
 
 function refuse(): never {
@@ -142,21 +159,34 @@ function obey(command: Command): unknown {
       return watched;
     case "facts":
       return { netlink: facts, files: readInterfaces() };
+    case "witness":
+      return witnessOf(command.interfaceName).echo(address(command.target), command.timeoutMs);
+    case "groups":
+      groups ??= new SolicitedNodeGroups(command.interfaceIndex);
+      for (const target of command.join ?? []) groups.join(ipv6(target));
+      for (const target of command.leave ?? []) groups.leave(ipv6(target));
+      return groups.size;
+    case "gateways":
+      return defaultGateways();
     case "close":
+      witness?.[Symbol.dispose]();
+      groups?.[Symbol.dispose]();
       watch?.[Symbol.dispose]();
       link?.[Symbol.dispose]();
       return null;
   }
 }
 
-process.on("message", (command: Command) => {
-  let answer: Answer;
+async function answerTo(command: Command): Promise<Answer> {
   try {
-    answer = { id: command.id, ok: true, value: obey(command) };
+    return { id: command.id, ok: true, value: await obey(command) };
   } catch (error) {
     const code = error instanceof LinkError ? error.code : "";
-    answer = { id: command.id, ok: false, code, message: String(error) };
+    return { id: command.id, ok: false, code, message: String(error) };
   }
-  process.send?.(answer);
+}
+
+process.on("message", (command: Command) => {
+  void answerTo(command).then((answer) => process.send?.(answer));
 });
 process.send?.({ id: 0, ok: true, value: "ready" } satisfies Answer);

@@ -21,14 +21,18 @@ const TOOLS = {
 } as const;
 
 /** Something that a test can need. */
-export type Requirement = "linux" | "root" | "netns" | "native" | keyof typeof TOOLS;
+export type Requirement = "linux" | "root" | "netns" | "native" | "rawSocket" | keyof typeof TOOLS;
+
+const NATIVE_MODULE = join(import.meta.dirname, "../../build/packet_socket.node");
+const RAW_SOCKET = join(
+  import.meta.dirname,
+  "../../node_modules/raw-socket/build/Release/raw.node",
+);
 
 interface Lack {
   readonly reason: string;
   readonly remedy: string;
 }
-
-const NATIVE_MODULE = join(import.meta.dirname, "../../build/packet_socket.node");
 
 const checks: Record<Exclude<Requirement, keyof typeof TOOLS>, () => Lack | null> = {
   linux: () =>
@@ -40,6 +44,10 @@ const checks: Record<Exclude<Requirement, keyof typeof TOOLS>, () => Lack | null
       ? null
       : { reason: "the user is not root", remedy: "run it as root (sudo)" },
   netns: () => lackOf("linux") ?? lackOf("root") ?? lackOf("ip") ?? lackOf("nsenter") ?? unshare(),
+  rawSocket: () =>
+    existsSync(RAW_SOCKET)
+      ? null
+      : { reason: "the package raw-socket is not built", remedy: "make deps" },
   native: () =>
     existsSync(process.env["PACKET_SOCKET"] ?? NATIVE_MODULE)
       ? null
