@@ -101,8 +101,12 @@ export function decodeIPv6(octets: Uint8Array, offset = 0): IPv6Address {
 /** Gives the sixteen octets of an IPv6 address. Inverse of {@link decodeIPv6}. */
 export function encodeIPv6(address: IPv6Address): Uint8Array<ArrayBuffer> {
   const octets = new Uint8Array(IPV6_LENGTH);
-  const view = new DataView(octets.buffer);
-  for (const [i, group] of (readGroups(address) ?? []).entries()) view.setUint16(i * 2, group);
+  const groups = readGroups(address) ?? [];
+  for (let i = 0; i < GROUPS; i++) {
+    const group = groups[i] ?? 0;
+    octets[2 * i] = group >> 8;
+    octets[2 * i + 1] = group & 255;
+  }
   return octets;
 }
 

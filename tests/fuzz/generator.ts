@@ -8,13 +8,13 @@ import type { IPv4Address } from "../../packet/address/ipv4.ts";
 import { ALL_NODES, type IPv6Address } from "../../packet/address/ipv6.ts";
 import { BROADCAST_MAC, ZERO_MAC, type MacAddress } from "../../packet/address/mac.ts";
 import { solicitedNodeAddress } from "../../packet/address/multicast.ts";
-import { internetChecksum } from "../../packet/wire/checksum.ts";
+import { icmpv6Checksum } from "../../packet/wire/checksum.ts";
 import { encodeArpFrame, encodeNdpFrame } from "../../packet/wire/frame.ts";
 import type { NdpOption } from "../../packet/wire/ndp-option.ts";
 import type { AnnouncedAddress, AnnouncedTable, InterfaceFacts } from "../../speaker/responder.ts";
 
 /** A source of numbers from 0 up to 2^32, the same for the same seed (mulberry32). */
-export function randomNumbers(seed: number): () => number {
+function randomNumbers(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;
@@ -60,14 +60,30 @@ export function announcedTable(): AnnouncedTable {
   return table;
 }
 
-/** Makes one frame. */
-export function fuzzFrame(next: () => number): Uint8Array {
+/** How many built frames are kept to break further: building one costs more than judging it. */
+const KEPT = 1024;
+
+/** Gives a source of frames, the same for the same seed. */
+export function fuzzFrames(seed: number): () => Uint8Array {
+  const next = randomNumbers(seed);
+  const kept: Uint8Array[] = [];
+  return () => {
+    if (next() % 16 === 0) return noise(next);
+    if (kept.length < KEPT || next() % 4 === 0) {
+      const built = builtFrame(next);
+      kept[next() % KEPT] = built;
+      return built;
+    }
+    const broken = breakFrame(kept[next() % KEPT] ?? noise(next), next);
+    // With its checksum mended a broken frame goes further.
+    return next() % 2 === 0 ? mendChecksum(broken) : broken;
+  };
+}
+
+function builtFrame(next: () => number): Uint8Array {
   const kind = next() % 16;
-  if (kind === 0) return noise(next);
-  const frame = kind < 7 ? arpFrame(next) : ndpFrame(next);
-  const octets = next() % 3 === 0 ? breakFrame(frame, next) : frame;
-  // A broken frame with a right checksum goes further.
-  return kind >= 7 && next() % 2 === 0 ? mendChecksum(octets) : octets;
+  if (kind === 0) return tag(arpFrame(next), next);
+  return kind < 7 ? arpFrame(next) : ndpFrame(next);
 }
 
 function pick<T>(values: readonly T[], next: () => number): T {
@@ -75,7 +91,23 @@ function pick<T>(values: readonly T[], next: () => number): T {
 }
 
 function noise(next: () => number): Uint8Array {
-  return Uint8Array.from({ length: next() % 200 }, () => next() & 255);
+  const octets = new Uint8Array(next() % 200);
+  for (let i = 0; i < octets.length; i++) octets[i] = next();
+  return octets;
+}
+
+function concatenate(a: Uint8Array, b: Uint8Array): Uint8Array {
+  const octets = new Uint8Array(a.length + b.length);
+  octets.set(a);
+  octets.set(b, a.length);
+  return octets;
+}
+
+/** Puts a frame in an IEEE 802.1Q or 802.1ad tag. */
+function tag(frame: Uint8Array, next: () => number): Uint8Array {
+  const type = pick([0x81, 0x88], next);
+  const tagged = [type, type === 0x81 ? 0 : 0xa8, next() & 15, next() & 255];
+  return Uint8Array.of(...frame.subarray(0, 12), ...tagged, ...frame.subarray(12));
 }
 
 function arpFrame(next: () => number): Uint8Array {
@@ -130,23 +162,21 @@ function anyOption(next: () => number): NdpOption {
 
 /** Flips, cuts, or lengthens. */
 function breakFrame(frame: Uint8Array, next: () => number): Uint8Array {
-  const octets = Uint8Array.from(frame);
+  const octets = frame.slice();
   for (let flips = next() % 4; flips > 0; flips--) octets[next() % octets.length] = next() & 255;
   const end = next() % 4;
   if (end === 0) return octets.subarray(0, next() % (octets.length + 1));
-  if (end === 1) return Uint8Array.of(...octets, ...noise(next));
+  if (end === 1) return concatenate(octets, noise(next));
   return octets;
 }
 
 /** Puts the right ICMPv6 checksum where it stands, if the frame reaches so far. */
 export function mendChecksum(frame: Uint8Array): Uint8Array {
   const end = 54 + (frame[18] ?? 0) * 256 + (frame[19] ?? 0);
-  if (frame.length < end || end < 58) return frame;
-  const octets = Uint8Array.from(frame);
+  if (frame[12] !== 0x86 || frame.length < end || end < 58) return frame;
+  const octets = frame.slice();
   octets.set([0, 0], 56);
-  const length = end - 54;
-  const pseudo = [...octets.subarray(22, 54), 0, 0, length >> 8, length & 255, 0, 0, 0, 58];
-  const sum = internetChecksum(Uint8Array.of(...pseudo, ...octets.subarray(54, end)));
+  const sum = icmpv6Checksum(octets, 22, 54, end);
   octets.set([sum >> 8, sum & 255], 56);
   return octets;
 }

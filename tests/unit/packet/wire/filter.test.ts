@@ -15,10 +15,9 @@ import { prepareInterface, respond, MAX_REPLY_LENGTH } from "../../../../speaker
 import {
   announcedTable,
   COLLEAGUES,
-  fuzzFrame,
+  fuzzFrames,
   FUZZ_ADDRESSES,
   INTERFACE,
-  randomNumbers,
 } from "../../../fuzz/generator.ts";
 import { checkBpf, runBpf } from "../../../support/bpf.ts";
 
@@ -152,7 +151,7 @@ test("a filter within a budget keeps to it and accepts all that the exact one do
 
 test("what the responder answers or reports passes, and what passes concerns an address", () => {
   const seed = Date.now() >>> 0;
-  const next = randomNumbers(seed);
+  const nextFrame = fuzzFrames(seed);
   const table = announcedTable();
   const held = [...table.entries()].map(([each]) => each);
   const set = new Set(held);
@@ -161,7 +160,7 @@ test("what the responder answers or reports passes, and what passes concerns an 
   const on = prepareInterface(INTERFACE);
   const reply = new Uint8Array(MAX_REPLY_LENGTH);
   for (let i = 0; i < 20_000; i++) {
-    const frame = fuzzFrame(next);
+    const frame = nextFrame();
     const verdict = respond(frame, on, table, COLLEAGUES, reply);
     const passed = pass(program, frame);
     const reacts = verdict.outcome !== "drop" || verdict.announced !== undefined;
