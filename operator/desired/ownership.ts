@@ -16,6 +16,8 @@ export const HASH_ANNOTATION = "metallb.io/content-hash";
 /** Annotation by which a user hands a foreign object over to us. */
 export const ADOPT_ANNOTATION = "metallb.io/adopt";
 
+const REVISION_ANNOTATION = "deployment.kubernetes.io/revision";
+
 /** The programs that the operator runs. */
 export type Component = "controller" | "speaker";
 
@@ -79,7 +81,9 @@ export function mayChange(object: ObservedObject): boolean {
  */
 export function driftDigest(object: ObservedObject): string {
   const { uid, labels, annotations, ownerReferences } = object.metadata;
-  const metadata = { uid, labels, annotations, ownerReferences };
+  // Kubernetes' own count of rollouts moves with each of ours.
+  const { [REVISION_ANNOTATION]: _revision, ...rest } = annotations ?? {};
+  const metadata = { uid, labels, annotations: rest, ownerReferences };
   return contentHash({ ...object, metadata, status: undefined });
 }
 

@@ -89,7 +89,12 @@ describe("hashes", () => {
     const object = { kind: "Deployment", metadata, spec: { replicas: 1 } };
     const moved = {
       ...object,
-      metadata: { ...metadata, resourceVersion: "9", generation: 2 },
+      metadata: {
+        ...metadata,
+        resourceVersion: "9",
+        generation: 2,
+        annotations: { ...metadata.annotations, "deployment.kubernetes.io/revision": "2" },
+      },
       status: { replicas: 1 },
     };
     expect(driftDigest(moved)).toBe(driftDigest(object));
