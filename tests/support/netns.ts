@@ -65,18 +65,28 @@ let counter = 0;
 /** Makes a LAN. A failure half way takes down what was made. Needs root. */
 export async function createLan(options: LanOptions): Promise<Lan> {
   await sweep();
-  const prefix = `lan-${process.pid}-${++counter}`;
-  await using stack = new AsyncDisposableStack();
+  const stack = new AsyncDisposableStack();
+  try {
+    return await build(`lan-${process.pid}-${++counter}`, options, stack);
+  } catch (error) {
+    await stack.disposeAsync();
+    throw error;
+  }
+}
+
+async function build(
+  prefix: string,
+  options: LanOptions,
+  stack: AsyncDisposableStack,
+): Promise<Lan> {
   const bridge = await makeNamespace(`${prefix}-sw`, stack);
   await bridge.ip("link", "add", "br0", "type", "bridge", "mcast_snooping", "0");
   await bridge.ip("link", "set", "br0", "up");
   const hosts: Host[] = [];
   for (let number = 1; number <= options.hosts; number++) {
-    hosts.push(
-      await addHost(bridge, await makeNamespace(`${prefix}-h${number}`, stack), number, options),
-    );
+    const namespace = await makeNamespace(`${prefix}-h${number}`, stack);
+    hosts.push(await addHost(bridge, namespace, number, options));
   }
-  const kept = stack.move();
   return {
     switch: bridge,
     hosts,
@@ -85,7 +95,7 @@ export async function createLan(options: LanOptions): Promise<Lan> {
       if (host === undefined) throw new RangeError(`the LAN has no host ${number}`);
       return host;
     },
-    [Symbol.asyncDispose]: () => kept.disposeAsync(),
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
 }
 
