@@ -1,0 +1,24 @@
+import { expect, test } from "@jest/globals";
+import { readFileSync } from "node:fs";
+
+const root = new URL("../../../../", import.meta.url);
+const read = (path: string): string => readFileSync(new URL(path, root), "utf8");
+
+const inSpeaker = new Set(["responder", "announcer", "responder-fuzz"]);
+const pathOf = (file: string): string =>
+  `tests/unit/${inSpeaker.has(file) ? "speaker" : "packet/wire"}/${file}.test.ts`;
+
+/** What docs/protocol.md cites: `file`: "row", "row". A citation may run over the end of a line. */
+const citations = [
+  ...read("docs/protocol.md").matchAll(/`([a-z-]+)`: ("[^"]+"(?:,\s"[^"]+")*)/g),
+].flatMap(([, file = "", rows = ""]) =>
+  [...rows.matchAll(/"([^"]+)"/g)].map(([, row = ""]) => ({ file, row: row.replace(/\s+/g, " ") })),
+);
+
+test("docs/protocol.md cites tests", () => {
+  expect(citations.length).toBeGreaterThan(60);
+});
+
+test.each(citations)("docs/protocol.md cites a test that exists: $file, $row", ({ file, row }) => {
+  expect(read(pathOf(file))).toContain(row);
+});
