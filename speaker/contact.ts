@@ -8,9 +8,11 @@ export class Contact {
   time = 0;
   /** Own running time: bounded a step, but going on when nobody is heard. */
   running = 0;
-  /** When any authentic packet was last heard, on the clock and in running time. */
+  /** When any authentic packet was last heard. */
   heardAt = -Infinity;
-  heardRunning = -Infinity;
+  /** When one of a member that counts was, on the clock and in running time. */
+  companyAt = -Infinity;
+  companyRunning = -Infinity;
   readonly #limit: number;
   #at: number;
 
@@ -29,10 +31,12 @@ export class Contact {
     this.#at = now;
   }
 
-  /** Notes that an authentic packet was heard. */
-  heard(now: number): void {
+  /** Notes that an authentic packet was heard, of a member that counts or of one that is joining. */
+  heard(now: number, counts: boolean): void {
     this.heardAt = now;
-    this.heardRunning = this.running;
+    if (!counts) return;
+    this.companyAt = now;
+    this.companyRunning = this.running;
   }
 
   /** Tells whether silence counts at the moment. */

@@ -65,6 +65,7 @@ export type ProbePurpose = "first-use" | "proof";
 /** Collects what one step wants to send, a datagram a receiver as far as it fits. */
 export class Outbox {
   readonly #waiting = new Map<string, Message[]>();
+  readonly #direct: { to: string; endpoint: Endpoint; messages: readonly Message[] }[] = [];
 
   /** Has a message sent to a member. */
   send(to: string, message: Message): void {
@@ -73,8 +74,14 @@ export class Outbox {
     else messages.push(message);
   }
 
-  /** Takes out everything, grouped into datagrams. */
-  *take(): Generator<{ to: string; messages: readonly Message[] }> {
+  /** Has a message sent back to where something came from that is not yet known to be `to`. */
+  sendBack(to: string, endpoint: Endpoint, message: Message): void {
+    this.#direct.push({ to, endpoint, messages: [message] });
+  }
+
+  /** Takes out everything, grouped into datagrams; without endpoint: wherever the member is. */
+  *take(): Generator<{ to: string; endpoint?: Endpoint; messages: readonly Message[] }> {
+    yield* this.#direct.splice(0);
     for (const [to, messages] of this.#waiting) {
       if (messages.length === 1) yield { to, messages };
       else for (const group of pack(messages)) yield { to, messages: group };

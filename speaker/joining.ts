@@ -40,6 +40,8 @@ export interface JoinHost {
   heardAt(name: string): number;
   compare(name: string): void;
   agrees(name: string, beat: Beat): boolean;
+  /** Forgets a member that cannot be reached. */
+  giveUp(name: string): void;
   /** Becomes active; cold: together with all others. */
   activate(how: "joined" | "cold" | "alone"): void;
 }
@@ -48,6 +50,13 @@ export interface JoinHost {
 export interface Hint {
   readonly name: string;
   readonly endpoints: readonly Endpoint[];
+}
+
+/** Who sent a part of a handshake: a name that it says, a life that has the key, where it came from. */
+export interface Stranger {
+  readonly name: string;
+  readonly life: Life;
+  readonly endpoint: Endpoint;
 }
 
 /** Makes one speaker a member. */
@@ -73,6 +82,8 @@ export class Joining {
   #helloAt: number;
   #newJoinerAt: number;
   #syncingSince = Infinity;
+  /** When there last was somebody to join. */
+  #sponsoredAt: number;
   #leads: MemberRecord[] = [];
 
   constructor(host: JoinHost, position: RingPosition | undefined, now: number) {
@@ -83,6 +94,7 @@ export class Joining {
     this.#startedAt = now;
     this.#helloAt = now;
     this.#newJoinerAt = now;
+    this.#sponsoredAt = now;
   }
 
   /** Tells whether this speaker is still joining. */
@@ -134,25 +146,29 @@ export class Joining {
   }
 
   /** Answers a Hello: whoever has the key may know who is here, but has proved nothing yet. */
-  hello(from: string, life: Life, hello: Hello): void {
+  hello({ name, life, endpoint }: Stranger, hello: Hello): void {
     const { outbox } = this.#context;
     const echo = hello.nonce;
-    const welcome = this.#welcome(from, life);
-    outbox.send(from, { type: "challenge", echo, nonce: this.#nonce(), welcome });
+    const welcome = this.#welcome(name, life);
+    outbox.sendBack(name, endpoint, { type: "challenge", echo, nonce: this.#nonce(), welcome });
   }
 
   /** Answers a packet of a life that is not accepted. */
-  challenge(from: string, life: Life): void {
+  challenge({ name, life, endpoint }: Stranger): void {
     const { outbox } = this.#context;
-    const welcome = this.#welcome(from, life);
-    outbox.send(from, { type: "challenge", echo: 0, nonce: this.#nonce(), welcome });
+    const welcome = this.#welcome(name, life);
+    outbox.sendBack(name, endpoint, { type: "challenge", echo: 0, nonce: this.#nonce(), welcome });
   }
 
   /** Takes a Challenge: it proves its sender if it echoes my nonce, and wants an echo itself. */
-  challenged(from: string, challenge: Challenge): void {
+  challenged({ name, life, endpoint }: Stranger, challenge: Challenge): void {
+    // What it knows of earlier lives of this name is taken from anybody: it only makes one later.
+    const { epochForYou } = challenge.welcome;
+    if (epochForYou >= this.#host.ownRecord().epoch) this.#host.raiseEpoch(epochForYou);
     if (this.#isFresh(challenge.echo)) this.#take(challenge.welcome);
-    const welcome = this.#welcome(from, challenge.welcome.self.life);
-    this.#context.outbox.send(from, { type: "response", echo: challenge.nonce, welcome });
+    const welcome = this.#welcome(name, life);
+    const response = { type: "response", echo: challenge.nonce, welcome } as const;
+    this.#context.outbox.sendBack(name, endpoint, response);
   }
 
   /** Takes a Response. */
@@ -267,6 +283,8 @@ export class Joining {
       for (const name of this.#agreed) if (!kept.includes(name)) this.#agreed.delete(name);
       for (const name of kept) if (!this.#comparedAt.has(name)) this.#comparedAt.set(name, now);
     }
+    if (kept.length > 0) this.#sponsoredAt = now;
+    else if (now - this.#sponsoredAt >= START_QUIET_MS) for (const name of live) this.#host.giveUp(name);
     if (kept.length > 0 && this.#syncingSince === Infinity) this.#syncingSince = now;
     if (kept.length === 0) this.#syncingSince = Infinity;
   }
@@ -298,7 +316,10 @@ export class Joining {
     if (this.#hintNames.length === 0) return Infinity;
     if (now < this.#helloAt) return this.#helloAt;
     this.#helloAt = now + SEEK_INTERVALS * timing.interval;
-    const unmet = this.#hintNames.filter((name) => roster.get(name) === undefined);
+    const unmet = this.#hintNames.filter((name) => {
+      const status = roster.get(name)?.status;
+      return status === undefined || status === "joining";
+    });
     const nonce = this.#nonce();
     for (const name of sample(unmet, 2, random)) {
       outbox.send(name, { type: "hello", nonce, welcome: this.#welcome(name) });

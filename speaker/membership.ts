@@ -12,7 +12,7 @@ import { count, type Context } from "./context.ts";
 import { DigestSum, type Digest } from "./digest.ts";
 import { Fence } from "./fence.ts";
 import { Gossip } from "./gossip.ts";
-import { Joining, type Hint } from "./joining.ts";
+import { Joining, type Hint, type Stranger } from "./joining.ts";
 import type { Beat, Message, Sender } from "./messages.ts";
 import { Peer, type Witness } from "./peer.ts";
 import { ReplayWindow } from "./replay.ts";
@@ -120,7 +120,7 @@ export class Membership {
     if (now - this.#expected <= LOOP_GAP_MS) return;
     this.watch.absolve();
     count(this.#context, "loop gaps");
-    const hasOthers = roster.liveCount > 1 || [...roster.dead()].length > 0;
+    const hasOthers = roster.size > 1 || !this.joining.isOnly;
     if (roster.isLive(self) && hasOthers && this.watch.leaseAge() > timing.lease) {
       this.fence.raise("stall");
     }
@@ -165,7 +165,7 @@ export class Membership {
       this.watch.heard(peer);
       this.frameHeard();
     }
-    for (const message of messages) this.#handle(peer, message);
+    for (const message of messages) this.#handle(peer, source, message);
   }
 
   /** A frame of anybody else came in. */
@@ -254,10 +254,6 @@ export class Membership {
   #stranger(packet: Packet): void {
     const { sender, counter, source, messages } = packet;
     const { life } = sender;
-    if (this.#retired.has(life)) {
-      count(this.#context, "dropped old life");
-      return;
-    }
     let window = this.#windows.get(life);
     if (window === undefined) {
       if (this.#windows.size >= STRANGERS) this.#windows.clear();
@@ -279,16 +275,13 @@ export class Membership {
         count(this.#context, "dropped misnamed");
         return;
       }
-      if (self.name === this.#context.self) {
-        count(this.#context, "duplicate name");
-      } else {
-        this.#note(self.name);
-        this.#paths.set(self.name, source);
-      }
-      this.#handshake(self.name, life, message);
+      if (self.name === this.#context.self) count(this.#context, "duplicate name");
+      this.#note(self.name);
+      this.#handshake({ name: self.name, life, endpoint: source }, message);
+      if (this.#context.roster.ofLife(life) !== undefined) this.#paths.set(self.name, source);
       return;
     }
-    count(this.#context, "dropped not accepted");
+    count(this.#context, this.#retired.has(life) ? "dropped old life" : "dropped not accepted");
     const name = this.#names.get(sender.id);
     const { now, timing } = this.#context;
     if (name === undefined || now - (this.#challengedAt.get(life) ?? -Infinity) < timing.interval) {
@@ -296,17 +289,16 @@ export class Membership {
     }
     if (this.#challengedAt.size >= STRANGERS) this.#challengedAt.clear();
     this.#challengedAt.set(life, now);
-    this.#paths.set(name, source);
-    this.joining.challenge(name, life);
+    this.joining.challenge({ name, life, endpoint: source });
   }
 
-  #handshake(name: string, life: Life, message: Message): void {
-    if (message.type === "hello") this.joining.hello(name, life, message);
-    else if (message.type === "challenge") this.joining.challenged(name, message);
+  #handshake(from: Stranger, message: Message): void {
+    if (message.type === "hello") this.joining.hello(from, message);
+    else if (message.type === "challenge") this.joining.challenged(from, message);
     else if (message.type === "response") this.joining.response(message);
   }
 
-  #handle(peer: Peer, message: Message): void {
+  #handle(peer: Peer, source: Endpoint, message: Message): void {
     const { name } = peer;
     switch (message.type) {
       case "beat":
@@ -317,7 +309,7 @@ export class Membership {
       case "hello":
       case "challenge":
       case "response":
-        this.#handshake(name, peer.life, message);
+        this.#handshake({ name, life: peer.life, endpoint: source }, message);
         return;
       case "ask":
         if (isLive(this.#own)) this.watch.ask(name, message);
@@ -418,7 +410,6 @@ export class Membership {
       this.#learnOfSelf(news, from, isNews);
       return;
     }
-    if (this.#retired.has(news.life)) return;
     const before = roster.get(news.name);
     const isDeath = news.dead && before !== undefined && before.life === news.life;
     if (isDeath && !isNews && isLive(before) && isLive(this.#own)) {
@@ -507,7 +498,7 @@ export class Membership {
     if (!roster.isLive(self)) return;
     if (this.watch.isUnheard) this.fence.raise("unheard");
     const { contact } = this.watch;
-    const silence = Math.min(contact.running - contact.heardRunning, now - this.#lastFrameAt);
+    const silence = Math.min(contact.running - contact.companyRunning, now - this.#lastFrameAt);
     if (
       !this.#own.deaf &&
       silence >= timing.suspect &&
@@ -619,14 +610,20 @@ export class Membership {
   }
 
   #joinHost() {
+    const context = this.#context;
     return {
-      context: this.#context,
+      context,
       ownRecord: () => this.#own,
       raiseEpoch: (known: number) => this.#raiseEpoch(known),
       accept: (record: MemberRecord) => this.#accept(record),
       heardAt: (name: string) => this.#peers.get(name)?.heardAt ?? -Infinity,
       compare: (name: string) => this.gossip.compare(name),
       agrees: (name: string, beat: Beat) => this.gossip.agrees(name, beat),
+      giveUp: (name: string) => {
+        context.roster.forget(name);
+        this.tableRevision++;
+        this.#host.memberChanged(name);
+      },
       activate: (how: "joined" | "cold" | "alone") => {
         this.amend({ status: "active" });
         this.#host.activated(how, this.joining.isOnly);

@@ -129,7 +129,7 @@ export class Ownership {
   #leaving = false;
   #rebalanceAt = Infinity;
   #skipped = new Set<Address>();
-  #changed: Address[] = [];
+  readonly #changed = new Set<Address>();
 
   constructor(host: OwnershipHost) {
     this.#host = host;
@@ -198,6 +198,7 @@ export class Ownership {
       const claim = this.#mine(address);
       if (claim?.firm === true) this.#write(claim, { firm: false });
       this.#restless(address);
+      this.#dirty.add(address);
     }
   }
 
@@ -226,7 +227,8 @@ export class Ownership {
   rivalSeen(address: Address, node: string): void {
     const claim = this.#mine(address);
     const { roster, rank, now } = this.#context;
-    if (claim === undefined) return;
+    // A giver goes on until its successor's claim is heard, and draws nobody's traffic meanwhile.
+    if (claim === undefined || claim.giving) return;
     // Of a member that I hold dead I hear nothing but this: rank alone decides, both know it.
     const isDeaf = !roster.isLive(node);
     if (isDeaf && rank(node, address) < rank(this.#context.self, address)) {
@@ -346,8 +348,8 @@ export class Ownership {
       actions.push({ type: "announce", addresses: [...this.#announce] });
     }
     this.#announce.clear();
-    if (this.#changed.length > 0) actions.push({ type: "owner", addresses: this.#changed });
-    this.#changed = [];
+    if (this.#changed.size > 0) actions.push({ type: "owner", addresses: [...this.#changed] });
+    this.#changed.clear();
   }
 
   // --- One address -----------------------------------------------------------------------------
@@ -367,7 +369,7 @@ export class Ownership {
         best = held;
       }
     }
-    this.#changed.push(address);
+    this.#changed.add(address);
     if (mine === undefined) this.#decideOther(address, best, giver);
     else this.#decideMine(mine, best, givingTerm);
     this.#noticeStranger(address, best);
@@ -537,7 +539,11 @@ export class Ownership {
       return false;
     }
     if (orphan.proved) return true;
-    if (orphan.probing || this.#context.now < orphan.proofAt) return false;
+    if (orphan.probing) return false;
+    if (this.#context.now < orphan.proofAt) {
+      this.#wake(orphan, orphan.proofAt);
+      return false;
+    }
     const isFirst = this.#isFirstUse(address) && !this.#probed.has(address);
     if (!isFirst && !this.#needsProof(address)) return true;
     orphan.probing = true;
@@ -598,6 +604,8 @@ export class Ownership {
     holding.giving = cause;
     this.#extend(mine.address, holding, limit);
     this.#write(mine, { giving: true });
+    // As a giver it may have to yield to what it stood above as an owner.
+    this.#dirty.add(mine.address);
   }
 
   #extend(address: Address, holding: Holding, limit: number): void {
@@ -636,7 +644,7 @@ export class Ownership {
 
   #publish(claim: Claim): void {
     this.#context.claims.merge(claim);
-    this.#changed.push(claim.address);
+    this.#changed.add(claim.address);
     this.#host.spread(claim);
   }
 

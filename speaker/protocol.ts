@@ -273,8 +273,7 @@ export class Protocol {
 
   #send(): void {
     const { outbox, actions, roster } = this.#context;
-    for (const { to, messages } of outbox.take()) {
-      const endpoint = this.#membership.endpointOf(to);
+    for (const { to, messages, endpoint = this.#membership.endpointOf(to) } of outbox.take()) {
       if (endpoint === undefined) continue;
       const keyIds = roster.get(to)?.keyIds ?? [];
       actions.push({ type: "send", to, endpoint, keyIds, messages });
@@ -296,7 +295,8 @@ export class Protocol {
       claimed: (claim: Claim) => ownership.claimed(claim),
       provedGone: (name: string) => ownership.provedGone(name),
       activated: (how: "joined" | "cold" | "alone", isOnly: boolean) => {
-        this.#lone = how === "alone" && !isOnly;
+        // Even after a cold start: those that were waiting, too, may have gone meanwhile.
+        this.#lone = how !== "joined" && !isOnly;
         ownership.activated(how);
       },
       demote: () => ownership.demote(),

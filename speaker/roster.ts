@@ -141,6 +141,11 @@ export class Roster {
     for (const member of this.#members.values()) yield member.record;
   }
 
+  /** Counts all that are known, the dead and the joining too. */
+  get size(): number {
+    return this.#members.size;
+  }
+
   /** Gives the record of the member whose current life this is. */
   ofLife(life: Life): MemberRecord | undefined {
     const name = this.#nameOfLife.get(life);

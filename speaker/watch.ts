@@ -76,8 +76,9 @@ export class Watch {
   /** Notes a packet of an accepted life. Only one that is newer than all before is a sign of life. */
   heard(peer: Peer): void {
     const { now } = this.#context;
-    this.contact.heard(now);
-    this.#lonelyRounds = 0;
+    const counts = this.#context.roster.isLive(peer.name);
+    this.contact.heard(now, counts);
+    if (counts) this.#lonelyRounds = 0;
     peer.heardAt = now;
     peer.mark = this.contact.time;
     peer.witness = undefined;
@@ -255,7 +256,7 @@ export class Watch {
   /** With no contact for a while, pings others by chance: all neighbours may have died at once. */
   #lonely(): void {
     const { now, timing, roster, self } = this.#context;
-    if (now - this.contact.heardAt < timing.lonely || now < this.#lonelyAt) return;
+    if (now - this.contact.companyAt < timing.lonely || now < this.#lonelyAt) return;
     if (!roster.isLive(self)) return;
     this.#lonelyAt = now + timing.interval;
     const others: string[] = [];
@@ -270,7 +271,7 @@ export class Watch {
   /** The alone rule: nobody answers, so the LAN is asked. */
   #alone(): void {
     const { now, timing, roster, claims } = this.#context;
-    const silence = this.contact.running - this.contact.heardRunning;
+    const silence = this.contact.running - this.contact.companyRunning;
     if (silence < timing.ping) return;
     const suspects = [...this.watched.values()].filter(({ name }) => roster.isLive(name));
     for (const peer of suspects) {

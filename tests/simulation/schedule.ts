@@ -288,6 +288,8 @@ export class Schedule {
       const part = this.world.lan.part.get(node) ?? 0;
       parts.set(part, [...(parts.get(part) ?? []), node]);
     }
+    // A machine alone on a LAN without so much as a gateway is deaf, and that is as it should be.
+    for (const [part, members] of parts) if (part !== 0 && members.length === 1) parts.delete(part);
     return [...parts.values()];
   }
 
@@ -299,8 +301,9 @@ export class Schedule {
     const { world, options } = this;
     const calmAt = world.now;
     // Whoever still drains towards its end is given the time to leave.
-    const isLeaving = () => world.nodes.some(({ protocol }) => protocol?.own.status === "draining");
-    world.runUntil(() => !isLeaving(), 20_000);
+    const isPlanned = ({ protocol }: SimNode) =>
+      protocol?.own.status === "draining" || protocol?.own.rebalancing === true;
+    world.runUntil(() => !world.nodes.some(isPlanned), 60_000);
     for (const node of world.nodes) {
       if (node.hasLeft) world.after(2, () => !node.isRunning && node.start());
     }

@@ -350,12 +350,10 @@ export class SimNode {
 
   #answer(address: Address, on: boolean): void {
     if (on === this.active.has(address)) return;
+    this.noteAnswering();
     if (on) this.active.add(address);
     else this.active.delete(address);
-    if (this.isAnswering) {
-      this.#wasAnswering = true;
-      this.world.noteAnswer(address, this, on);
-    }
+    if (this.isAnswering) this.world.noteAnswer(address, this, on);
   }
 }
 
