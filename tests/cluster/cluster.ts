@@ -287,12 +287,13 @@ export class Cluster implements AsyncDisposable {
     return await this.#fault([...drop(a, b), ...drop(b, a)]);
   }
 
-  /** Loses a share of the frames to and from a node, until disposed of. */
+  /** Loses a share of the frames to and from a node (1 to 100 %), until disposed of. */
   async loss(node: ClusterNode, percent: number): Promise<AsyncDisposable> {
+    const chosen = percent < 100 ? `numgen random mod 100 < ${percent}` : "";
     const rules = this.#ports(node).flatMap(({ port }) =>
       ["ingress", "egress"].map(
         (hook) => `chain ${hook}_${port} { type filter hook ${hook} device "${port}" priority 0;
-          numgen random mod 100 < ${percent} drop; }`,
+          ${chosen} drop; }`,
       ),
     );
     return await this.#fault(rules);

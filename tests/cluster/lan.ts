@@ -186,7 +186,18 @@ export class LanHost implements AsyncDisposable {
     const folder = `${STATE_DIRECTORY}/captures`;
     mkdirSync(folder, { recursive: true });
     const file = `${folder}/${this.namespace}-${process.pid}-${++this.#captures}.pcap`;
-    const command = ["tcpdump", "-i", "eth0", "-U", "-Z", "root", "-w", file, filter];
+    const command = [
+      "tcpdump",
+      "-i",
+      "eth0",
+      "--immediate-mode",
+      "-U",
+      "-Z",
+      "root",
+      "-w",
+      file,
+      filter,
+    ];
     const [program = "", ...args] = inNamespace(this.namespace, command);
     const child = spawn(program, args, { stdio: ["ignore", "ignore", "pipe"] });
     let said = "";

@@ -123,7 +123,7 @@ describeWith("netns", "nft")("a Service on the cluster", () => {
     async () => {
       const said = await waitFor("the verdict", 30, async () => {
         const text = await cluster.kubectl(["-n", NAMESPACE, "describe", "service", "first"]);
-        return /metallb.io\/verdict:.*announced by node/.test(text) && text;
+        return /metallb.io\/verdict:[^]*announced by node/.test(text) && text;
       });
       expect(said).toMatch(/metallb.io\/ip-allocated-from-pool: path-test/);
     },
@@ -142,6 +142,22 @@ describeWith("netns", "nft")("a Service on the cluster", () => {
     },
     2 * MINUTE,
   );
+
+  for (const [family, address] of [
+    ["IPv4", "172.30.1.40"],
+    ["IPv6", "fd00:30::1:f"],
+  ] as const)
+    test(
+      `with one family, ${family}, gets one address and is reached at it`,
+      async () => {
+        const name = `only-${family.toLowerCase()}`;
+        const spec = { ipFamilyPolicy: "SingleStack", ipFamilies: [family] };
+        await cluster.apply(service(name, spec, { "metallb.io/loadBalancerIPs": address }));
+        expect(await waitForAddresses(cluster, name, 1, NAMESPACE)).toEqual([address]);
+        expect(await waitForAnswer(host, address)).toMatch(/^pod=web-/);
+      },
+      2 * MINUTE,
+    );
 
   test(
     "gives its address back when it is deleted, and the next one takes it",
