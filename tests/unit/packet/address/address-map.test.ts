@@ -44,6 +44,23 @@ test("behaves as a Map keyed by text, whatever is done to it", () => {
   );
 });
 
+test.each([
+  ["first to last", [0, 1, 2, 3, 4, 5]],
+  ["last to first", [5, 4, 3, 2, 1, 0]],
+  ["from the middle", [3, 2, 4, 1, 5, 0]],
+])("addresses of one hash are forgotten one by one, %s", (_, order) => {
+  const keys = colliding(6);
+  const map = new AddressMap<Address>();
+  for (const key of keys) map.set(key, key);
+  for (const [done, index] of order.entries()) {
+    expect(map.delete(keys[index]!)).toBe(true);
+    expect(map.delete(keys[index]!)).toBe(false);
+    const left = order.slice(done + 1).map((each) => keys[each]!);
+    expect(keys.filter((key) => map.has(key)).sort()).toEqual(left.sort());
+    expect(map.size).toBe(left.length);
+  }
+});
+
 describe("finds by what stands in a frame", () => {
   const map = new AddressMap<string>();
   const many = Array.from({ length: 5000 }, (_, i) =>
