@@ -203,7 +203,7 @@ export class Allocator {
     return assignment;
   }
 
-  /** Adds the missing family to what a Service holds, from the same pool. */
+  /** Adds the missing family to what a Service has just claimed, from the same pool. */
   extend(request: AddressRequest, now: number): Assignment {
     const granted = this.holding(request.service);
     const book = granted && this.#books.get(granted.pool);
