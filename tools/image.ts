@@ -23,6 +23,7 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { build } from "esbuild";
+import { leanBaseClass } from "./image/lean-base-class.ts";
 
 const TREE = join(import.meta.dirname, "..");
 const STAGE = join(TREE, "build/image");
@@ -110,6 +111,7 @@ async function stagePrograms(): Promise<void> {
     target: "node24",
     format: "esm",
     loader: { ".node": "copy" },
+    plugins: [leanBaseClass],
     assetNames: "[name]",
     external: ["./operator.mjs", "./controller.mjs", "./speaker.mjs"],
     // CommonJS packages inside an ES module bundle still call require.
