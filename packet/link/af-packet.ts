@@ -3,7 +3,15 @@ import { constants } from "node:os";
 import { getSystemErrorName } from "node:util";
 
 import { decodeMac, encodeMac, isGroupMac, type MacAddress } from "../address/mac.ts";
-import { ETHER_TYPE_ARP, ETHER_TYPE_IPV6, ETHERNET_HEADER_LENGTH } from "../wire/ethernet.ts";
+import { BPF, BpfAssembler, encodeBpf, type BpfInstruction } from "../wire/bpf.ts";
+import {
+  ETHER_TYPE_ARP,
+  ETHER_TYPE_IPV6,
+  ETHERNET_FIELD,
+  ETHERNET_HEADER_LENGTH,
+} from "../wire/ethernet.ts";
+import { ICMPV6_NEIGHBOR_ADVERTISEMENT, ICMPV6_NEIGHBOR_SOLICITATION } from "../wire/icmpv6.ts";
+import { NEXT_HEADER_ICMPV6 } from "../wire/ipv6.ts";
 import {
   LinkError,
   NO_STATISTICS,
@@ -41,37 +49,31 @@ const RETURN_INTERVAL_MS = 250;
 /** By the kernel's packet type; 3 is a frame that is not for this interface. */
 const FRAME_KINDS: readonly FrameKind[] = ["host", "broadcast", "multicast"];
 
-/** Instructions of the first filter: code, jump if true, jump if false, operand. */
-const NEIGHBOR_FRAMES: readonly (readonly [number, number, number, number])[] = [
-  [0x28, 0, 0, 12], // EtherType
-  [0x15, 6, 0, ETHER_TYPE_ARP],
-  [0x15, 0, 6, ETHER_TYPE_IPV6],
-  [0x30, 0, 0, 20], // next header
-  [0x15, 0, 4, 58], // ICMPv6
-  [0x30, 0, 0, 54], // its type
-  [0x15, 1, 0, 135], // Neighbor Solicitation
-  [0x15, 0, 1, 136], // Neighbor Advertisement
-  [0x06, 0, 0, 0x40000],
-  [0x06, 0, 0, 0],
-];
-
-/** Writes classic BPF instructions as {@link Link.setFilter} takes them. */
-export function encodeInstructions(
-  instructions: readonly (readonly [number, number, number, number])[],
-): Uint8Array<ArrayBuffer> {
-  const octets = new Uint8Array(instructions.length * 8);
-  const view = new DataView(octets.buffer);
-  for (const [i, [code, ifTrue, ifFalse, operand]] of instructions.entries()) {
-    view.setUint16(i * 8, code, true);
-    view.setUint8(i * 8 + 2, ifTrue);
-    view.setUint8(i * 8 + 3, ifFalse);
-    view.setUint32(i * 8 + 4, operand, true);
-  }
-  return octets;
-}
+/** Refuses and accepts a frame: how much of it to keep. */
+const [NOTHING, EVERYTHING] = [0, 0x40000];
+/** Where the next header of IPv6 and the type of ICMPv6 stand in a frame. */
+const [NEXT_HEADER, ICMPV6_TYPE] = [20, 54];
 
 /** The filter a link starts with: every ARP frame, every Neighbor Solicitation and Advertisement. */
-export const NEIGHBOR_FILTER: Readonly<Uint8Array> = encodeInstructions(NEIGHBOR_FRAMES);
+export const NEIGHBOR_FILTER: readonly BpfInstruction[] = neighborFilter();
+
+function neighborFilter(): BpfInstruction[] {
+  const program = new BpfAssembler();
+  const [accept, refuse] = [program.label(), program.label()];
+  program.add(BPF.LD_H, ETHERNET_FIELD.etherType);
+  program.branch(BPF.JEQ, ETHER_TYPE_ARP, accept);
+  program.branch(BPF.JEQ, ETHER_TYPE_IPV6, undefined, refuse);
+  program.add(BPF.LD_B, NEXT_HEADER);
+  program.branch(BPF.JEQ, NEXT_HEADER_ICMPV6, undefined, refuse);
+  program.add(BPF.LD_B, ICMPV6_TYPE);
+  program.branch(BPF.JEQ, ICMPV6_NEIGHBOR_SOLICITATION, accept);
+  program.branch(BPF.JEQ, ICMPV6_NEIGHBOR_ADVERTISEMENT, accept, refuse);
+  program.place(accept);
+  program.add(BPF.RET, EVERYTHING);
+  program.place(refuse);
+  program.add(BPF.RET, NOTHING);
+  return program.assemble();
+}
 
 /** How an AF_PACKET link is opened. */
 export interface AfPacketOptions {
@@ -79,7 +81,7 @@ export interface AfPacketOptions {
   /** EtherTypes to receive; ARP and IPv6 unless said otherwise. */
   readonly etherTypes?: readonly number[];
   /** Attached before the first frame can come in; {@link NEIGHBOR_FILTER} unless said otherwise. */
-  readonly filter?: Uint8Array;
+  readonly filter?: readonly BpfInstruction[];
   /** Octets of receive buffer to ask the kernel for. */
   readonly receiveBuffer?: number;
 }
@@ -132,7 +134,7 @@ class AfPacketLink implements Link {
     this.#handlers = handlers;
     this.#receiveBuffer = options.receiveBuffer ?? RECEIVE_BUFFER;
     for (const type of options.etherTypes ?? [ETHER_TYPE_ARP, ETHER_TYPE_IPV6]) {
-      this.#filters.set(type, options.filter ?? NEIGHBOR_FILTER);
+      this.#filters.set(type, encodeFilter(options.filter ?? NEIGHBOR_FILTER));
     }
     const state = this.#readState();
     this.#mac = decodeMac(state.hardwareAddress);
@@ -170,15 +172,16 @@ class AfPacketLink implements Link {
     return taken + this.#flush();
   }
 
-  setFilter(program: Uint8Array, etherType?: number): void {
+  setFilter(program: readonly BpfInstruction[], etherType?: number): void {
+    const octets = encodeFilter(program);
     if (etherType !== undefined && !this.#filters.has(etherType)) {
       throw new RangeError(`the link does not receive EtherType 0x${etherType.toString(16)}`);
     }
     for (const type of etherType === undefined ? this.#filters.keys() : [etherType]) {
       this.#attempt("attaching a filter", (socket) => {
-        socket.setFilter(program, type);
+        socket.setFilter(octets, type);
       });
-      this.#filters.set(type, program.slice());
+      this.#filters.set(type, octets);
     }
   }
 
@@ -430,6 +433,11 @@ class AfPacketLink implements Link {
   #awaitReturn(): void {
     this.#timer ??= setInterval(() => this.refresh(), RETURN_INTERVAL_MS);
   }
+}
+
+/** The native socket takes the fields in little-endian order, whatever the machine's. */
+function encodeFilter(program: readonly BpfInstruction[]): Uint8Array {
+  return encodeBpf(program, true);
 }
 
 function isUp(state: InterfaceState): boolean {

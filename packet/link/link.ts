@@ -10,6 +10,7 @@
  *   filter and groups are kept and stand again when it comes back.
  */
 import type { MacAddress } from "../address/mac.ts";
+import type { BpfInstruction } from "../wire/bpf.ts";
 
 /** To whom a received frame was addressed: this host alone, all, or a group. */
 export type FrameKind = "host" | "broadcast" | "multicast";
@@ -93,11 +94,10 @@ export interface Link extends Disposable {
   sendBatch(frames: readonly Uint8Array[]): number;
   /**
    * Replaces the receive filter, at once and for frames from then on.
-   * @param program classic BPF: octets of `struct sock_filter`, fields in little-endian order
    * @param etherType only for frames of this type; absent: for all that the link receives
    * @throws LinkError `FilterTooLarge` when the kernel has no room for it: the old one stands
    */
-  setFilter(program: Uint8Array, etherType?: number): void;
+  setFilter(program: readonly BpfInstruction[], etherType?: number): void;
   /** Has the interface receive frames to a multicast MAC address; each join needs its own leave. */
   joinGroup(group: MacAddress): void;
   /** Inverse of {@link Link.joinGroup}. */

@@ -1,5 +1,6 @@
 /** Links without a kernel: ports of a switch in memory, for tests and for the simulation. */
 import { decodeMac, isGroupMac, BROADCAST_MAC, type MacAddress } from "../address/mac.ts";
+import type { BpfInstruction } from "../wire/bpf.ts";
 import { ETHERNET_FIELD, ETHERNET_HEADER_LENGTH } from "../wire/ethernet.ts";
 import { viewOf } from "../wire/decode.ts";
 import {
@@ -20,7 +21,7 @@ export interface MemoryLanOptions {
   /** Wall clock in milliseconds, for time stamps. */
   readonly nowMs?: () => number;
   /** Runs a filter on a frame, as the kernel would; without it filters are kept and accept all. */
-  readonly accepts?: (program: Uint8Array, octets: Uint8Array) => boolean;
+  readonly accepts?: (program: readonly BpfInstruction[], octets: Uint8Array) => boolean;
 }
 
 /** A port of a switch in memory, and what happens to its cable. */
@@ -128,8 +129,8 @@ class MemoryLink implements Link {
   readonly #port: Port;
   readonly #closed: () => void;
   readonly #counts = { ...NO_STATISTICS };
-  readonly #filters = new Map<number, Uint8Array>();
-  #filter: Uint8Array | null = null;
+  readonly #filters = new Map<number, readonly BpfInstruction[]>();
+  #filter: readonly BpfInstruction[] | null = null;
   #open = true;
 
   constructor(port: Port, handlers: LinkHandlers, closed: () => void) {
@@ -174,11 +175,11 @@ class MemoryLink implements Link {
     return frames.length;
   }
 
-  setFilter(program: Uint8Array, etherType?: number): void {
-    if (etherType !== undefined) this.#filters.set(etherType, program.slice());
+  setFilter(program: readonly BpfInstruction[], etherType?: number): void {
+    if (etherType !== undefined) this.#filters.set(etherType, program);
     else {
       this.#filters.clear();
-      this.#filter = program.slice();
+      this.#filter = program;
     }
   }
 

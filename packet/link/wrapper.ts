@@ -1,4 +1,5 @@
 import type { MacAddress } from "../address/mac.ts";
+import type { BpfInstruction } from "../wire/bpf.ts";
 import type { Link, LinkHandlers, LinkStatistics, ReceivedFrame } from "./link.ts";
 
 /** Gives the same handlers with another one for frames. */
@@ -54,7 +55,7 @@ export class LinkWrapper implements Link {
   }
 
   /** See {@link Link.setFilter}. */
-  setFilter(program: Uint8Array, etherType?: number): void {
+  setFilter(program: readonly BpfInstruction[], etherType?: number): void {
     this.inner.setFilter(program, etherType);
   }
 

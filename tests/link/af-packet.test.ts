@@ -100,7 +100,7 @@ suite("an AF_PACKET link", () => {
     await expect(two.tell("setFilter", { program: ACCEPT_ALL, etherType: 0x0800 })).rejects.toThrow(
       "0x800",
     );
-    await expect(two.tell("setFilter", { program: new Uint8Array(7) })).rejects.toThrow("filter");
+    await expect(two.tell("setFilter", { program: [] })).rejects.toThrow("filter");
   });
 
   test("counts frames that found no room while its loop stood still", async () => {

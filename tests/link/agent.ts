@@ -11,6 +11,7 @@ import { nativeModule } from "../../packet/link/native.ts";
 import { ExchangeRing, withPcap } from "../../packet/link/pcap.ts";
 import type { MacAddress } from "../../packet/address/mac.ts";
 import { defaultGateways } from "../../packet/link/gateways.ts";
+import { encodeBpf } from "../../packet/wire/bpf.ts";
 import { LanWitness, SolicitedNodeGroups } from "../../packet/link/witness.ts";
 import { address, isIPv6 } from "../../packet/address/address.ts";
 import type { IPv6Address } from "../../packet/address/ipv6.ts";
@@ -83,7 +84,7 @@ function sendLong(octets: Uint8Array): number {
   const socket = new (nativeModule().PacketSocket)({
     interfaceIndex: needed().interfaceIndex,
     protocols: [0x88b5],
-    filters: [NEIGHBOR_FILTER],
+    filters: [encodeBpf(NEIGHBOR_FILTER, true)],
     slots: 1,
     slotSize: 9000,
     receiveBuffer: 0,

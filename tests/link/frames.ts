@@ -1,15 +1,15 @@
 /** Frames and filters that the link tests send and set, and waiting for them. */
 import { expect } from "@jest/globals";
 
-import { encodeInstructions } from "../../packet/link/af-packet.ts";
+import { BPF, type BpfInstruction } from "../../packet/wire/bpf.ts";
 import { eventually } from "../support/eventually.ts";
 import { fromHex } from "../support/hex.ts";
 import type { Agent, SeenFrame } from "./agent-client.ts";
 
 export const ETHERTYPE_ARP = 0x0806;
 export const ETHERTYPE_IPV6 = 0x86dd;
-export const ACCEPT_ALL = encodeInstructions([[0x06, 0, 0, 0x40000]]);
-export const REFUSE_ALL = encodeInstructions([[0x06, 0, 0, 0]]);
+export const ACCEPT_ALL: readonly BpfInstruction[] = [{ code: BPF.RET, jt: 0, jf: 0, k: 0x40000 }];
+export const REFUSE_ALL: readonly BpfInstruction[] = [{ code: BPF.RET, jt: 0, jf: 0, k: 0 }];
 
 /** A broadcast ARP request from host 1 (10.99.0.1) for 10.99.0.`last`, padded as on a real wire. */
 export function arpRequest(last: number, paddedTo = 60): Uint8Array {
@@ -51,7 +51,7 @@ export async function arpSeen(agent: Agent, count: number): Promise<SeenFrame[]>
 }
 
 /** A program of `count` instructions that accepts: the kernel charges the socket for each. */
-export function longFilter(count: number): Uint8Array {
-  const add: [number, number, number, number] = [0x04, 0, 0, 1];
-  return encodeInstructions([...Array<typeof add>(count - 1).fill(add), [0x06, 0, 0, 0x40000]]);
+export function longFilter(count: number): BpfInstruction[] {
+  const and = { code: BPF.AND, jt: 0, jf: 0, k: 1 };
+  return [...Array<BpfInstruction>(count - 1).fill(and), ...ACCEPT_ALL];
 }

@@ -1,10 +1,11 @@
 import { describe, expect, test } from "@jest/globals";
 
 import { MemoryLan, type MemoryPort } from "../../../../packet/link/memory.ts";
+import { BPF, type BpfInstruction } from "../../../../packet/wire/bpf.ts";
 import { BROADCAST, frameTo, MAC_A, MAC_B, MAC_C, mac, markOf, recorder } from "./frames.ts";
 
 /** A switch with three ports whose frames arrive when told to. */
-function lanOfThree(accepts?: (program: Uint8Array, octets: Uint8Array) => boolean) {
+function lanOfThree(accepts?: (program: readonly BpfInstruction[], octets: Uint8Array) => boolean) {
   const tasks: (() => void)[] = [];
   const lan = new MemoryLan({
     schedule: (task) => tasks.push(task),
@@ -17,6 +18,9 @@ function lanOfThree(accepts?: (program: Uint8Array, octets: Uint8Array) => boole
   };
   return { ports: ports as [MemoryPort, MemoryPort, MemoryPort], settle };
 }
+
+/** A filter that means one number to the interpreter of these tests. */
+const filterFor = (k: number): BpfInstruction[] => [{ code: BPF.RET, jt: 0, jf: 0, k }];
 
 describe("a LAN in memory", () => {
   for (const { name, destination, kinds } of [
@@ -84,7 +88,7 @@ describe("a LAN in memory", () => {
   });
 
   test("runs the filter of the frame's EtherType, else the one for all", () => {
-    const { ports, settle } = lanOfThree((program, octets) => program[0] === markOf(octets));
+    const { ports, settle } = lanOfThree((program, octets) => program[0]?.k === markOf(octets));
     const b = recorder();
     const link = ports[1].open(b);
     const other = ports[0].open(recorder());
@@ -92,11 +96,11 @@ describe("a LAN in memory", () => {
       other.sendBatch([1, 2].map((mark) => frameTo(MAC_B, MAC_A, mark)));
       settle();
     };
-    link.setFilter(Uint8Array.of(1));
+    link.setFilter(filterFor(1));
     sendAll();
-    link.setFilter(Uint8Array.of(2), 0x0806);
+    link.setFilter(filterFor(2), 0x0806);
     sendAll();
-    link.setFilter(Uint8Array.of(1), 0x86dd);
+    link.setFilter(filterFor(1), 0x86dd);
     sendAll();
     expect(b.frames.map(({ octets }) => markOf(octets))).toEqual([1, 2, 2]);
   });
