@@ -81,3 +81,13 @@ demo: deps packages ## Show it all on a cluster of its own (KEEP=1 leaves it up)
 .PHONY: clean
 clean: ## Remove what was built
 	rm -rf build
+
+.PHONY: fuzz
+fuzz: deps ## Ten million frames against codecs and responder (FRAMES, SEED)
+	node tests/fuzz/frames.ts $(if $(FRAMES),--frames $(FRAMES)) $(if $(SEED),--seed $(SEED))
+
+BENCHES = $(patsubst bench/%.ts,bench-%,$(wildcard bench/*.ts))
+.PHONY: bench $(BENCHES)
+bench: $(BENCHES) ## Run every benchmark; bench-NAME runs one (bench/NAME.ts)
+$(BENCHES): bench-%: deps packages
+	node bench/$*.ts
