@@ -16,6 +16,7 @@ export class Contact {
   readonly #limit: number;
   #at: number;
 
+  /** A step advances time by `limit` at most, and contact lasts as long. */
   constructor(limit: number, now: number) {
     this.#limit = limit;
     this.#at = now;

@@ -46,7 +46,9 @@ export class Fence {
   #comparedAt = -Infinity;
   #aliveSince = Infinity;
   #witnessAt = -Infinity;
+  #askedAt = -Infinity;
 
+  /** Begins with nothing known but what the host says. */
   constructor(host: FenceHost) {
     this.#host = host;
     this.#context = host.context;
@@ -69,6 +71,7 @@ export class Fence {
     this.#comparedAt = -Infinity;
     this.#aliveSince = Infinity;
     this.#witnessAt = now + FENCE_SILENCE_MS;
+    this.#askedAt = -Infinity;
   }
 
   /** Lets it down. */
@@ -102,7 +105,9 @@ export class Fence {
   /** Takes the LAN's word on my own addresses. */
   witness(witness: Witness): void {
     if (this.reason === undefined || this.reason === "superseded") return;
-    if (this.#hasCompany() || witness.at < this.#since) return;
+    // A word that was asked for before the fence went up, or before a pause, says nothing of now.
+    const isAsked = this.#askedAt >= this.#since && witness.at > this.#askedAt;
+    if (this.#hasCompany() || !isAsked) return;
     if (witness.heard && !witness.answered) this.lower();
   }
 
@@ -122,6 +127,7 @@ export class Fence {
         for (const claim of claims.records(life)) {
           if (!claim.released && addresses.push(claim.address) >= WITNESS_ADDRESSES) break;
         }
+        this.#askedAt = now;
         actions.push({ type: "witness", subject: self, addresses });
       }
     }

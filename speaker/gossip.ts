@@ -74,6 +74,7 @@ export class Gossip {
   readonly #answeredAt = new Map<string, number>();
   readonly #doubts = new Map<string, Doubt>();
 
+  /** Begins with nothing known but what the host says. */
   constructor(host: GossipHost, now: number) {
     this.#host = host;
     this.#context = host.context;

@@ -86,6 +86,7 @@ export class Joining {
   #sponsoredAt: number;
   #leads: MemberRecord[] = [];
 
+  /** Begins with nothing known but what the host says. */
   constructor(host: JoinHost, position: RingPosition | undefined, now: number) {
     this.#host = host;
     this.#context = host.context;
@@ -284,7 +285,8 @@ export class Joining {
       for (const name of kept) if (!this.#comparedAt.has(name)) this.#comparedAt.set(name, now);
     }
     if (kept.length > 0) this.#sponsoredAt = now;
-    else if (now - this.#sponsoredAt >= START_QUIET_MS) for (const name of live) this.#host.giveUp(name);
+    else if (now - this.#sponsoredAt >= START_QUIET_MS)
+      for (const name of live) this.#host.giveUp(name);
     if (kept.length > 0 && this.#syncingSince === Infinity) this.#syncingSince = now;
     if (kept.length === 0) this.#syncingSince = Infinity;
   }

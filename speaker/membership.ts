@@ -87,6 +87,7 @@ export class Membership {
   #expected = Infinity;
   #lastFrameAt: number;
 
+  /** Begins with nothing known but what the host says. */
   constructor(host: MembershipHost, own: MemberRecord) {
     this.#host = host;
     this.#context = host.context;
@@ -411,7 +412,7 @@ export class Membership {
       return;
     }
     const before = roster.get(news.name);
-    const isDeath = news.dead && before !== undefined && before.life === news.life;
+    const isDeath = news.dead && before?.life === news.life;
     if (isDeath && !isNews && isLive(before) && isLive(this.#own)) {
       const isCurrent = news.epoch >= before.epoch && news.refutation >= before.refutation;
       if (isCurrent) this.gossip.doubt(news);

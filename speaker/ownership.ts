@@ -131,6 +131,7 @@ export class Ownership {
   #skipped = new Set<Address>();
   readonly #changed = new Set<Address>();
 
+  /** Begins with nothing known but what the host says. */
   constructor(host: OwnershipHost) {
     this.#host = host;
     this.#context = host.context;
@@ -395,7 +396,7 @@ export class Ownership {
   }
 
   #decideOwning(mine: Claim, candidacy: Candidacy | undefined): void {
-    if (this.#isCandidate(candidacy)) return;
+    if (candidacy !== undefined && this.#isCandidate(candidacy)) return;
     const heir = candidacy === undefined ? undefined : this.#firstHeir(candidacy);
     if (heir === undefined) this.#stop(mine, "no-candidate");
     else this.#give(mine, "candidacy", GIVING_MS);
@@ -434,7 +435,7 @@ export class Ownership {
     }
     this.#contests.delete(address);
     this.#considerProbe(address, candidacy);
-    if (!this.#isCandidate(candidacy) || !candidacy.usable) {
+    if (candidacy === undefined || !this.#isCandidate(candidacy) || !candidacy.usable) {
       this.#orphans.delete(address);
       this.#hindrances.delete(address);
       return;
@@ -475,8 +476,8 @@ export class Ownership {
     this.#claim(address, cause, giver);
   }
 
-  #isCandidate(candidacy: Candidacy | undefined): candidacy is Candidacy {
-    return candidacy?.includes(this.#context.self) === true;
+  #isCandidate(candidacy: Candidacy): boolean {
+    return candidacy.includes(this.#context.self);
   }
 
   /** Those that would have to claim before this speaker, at most {@link PLACES}. */
@@ -735,7 +736,7 @@ export class Ownership {
     handover.tries++;
     this.#retries.set(now + wait, address);
     const last = this.#direct.get(handover.giver);
-    if (last !== undefined && last.at === now && last.claims.length < CLAIMS_DIRECT) {
+    if (last?.at === now && last.claims.length < CLAIMS_DIRECT) {
       last.claims.push(mine);
       return;
     }
@@ -801,7 +802,13 @@ export class Ownership {
   /** It is about to claim: first in line and nothing but a probe in the way. */
   #intends(address: Address): boolean {
     const candidacy = this.#host.candidacies(address);
-    if (!this.#isCandidate(candidacy) || !candidacy.usable || !this.#host.mayAnswer()) return false;
+    if (
+      candidacy === undefined ||
+      !this.#isCandidate(candidacy) ||
+      !candidacy.usable ||
+      !this.#host.mayAnswer()
+    )
+      return false;
     if (this.#context.roster.get(this.#context.self)?.status !== "active") return false;
     const hindrance = this.#hindrances.get(address);
     if (hindrance !== undefined && hindrance !== "probing") return false;
@@ -827,7 +834,7 @@ export class Ownership {
 
   /** The first in rank probes an address when it is assigned, so that readiness finds it probed. */
   #considerProbe(address: Address, candidacy: Candidacy | undefined): void {
-    if (candidacy === undefined || candidacy.prober !== this.#context.self) return;
+    if (candidacy?.prober !== this.#context.self) return;
     if (this.#probed.has(address) || !this.#isFirstUse(address)) return;
     if (!this.#host.mayAnswer() || this.#isCandidate(candidacy)) return;
     this.#probed.add(address);
@@ -840,6 +847,7 @@ export class Ownership {
   #considerContest(address: Address, holder: string, candidacy: Candidacy | undefined): void {
     const { now } = this.#context;
     const isWrong =
+      candidacy !== undefined &&
       this.#isCandidate(candidacy) &&
       !candidacy.includes(holder) &&
       this.#before(candidacy).length === 0;

@@ -5,6 +5,7 @@ export class Pace {
   #tokens: number;
   #at: number;
 
+  /** Starts with a full burst. */
   constructor(perSecond: number, burst: number, now: number) {
     this.#perMillisecond = perSecond / 1000;
     this.#burst = burst;

@@ -27,6 +27,7 @@ export class Peer {
   witness: Witness | undefined;
   witnessAt = -Infinity;
 
+  /** A peer of which nothing was heard yet. */
   constructor(name: string, life: Life) {
     this.name = name;
     this.life = life;

@@ -102,6 +102,7 @@ export class Protocol {
   #couldAnswer = false;
   #lone = false;
 
+  /** A speaker that is joining; it does nothing before its first step. */
   constructor(options: ProtocolOptions, now: number) {
     const { name, life, endpoints, links, keyIds } = options;
     this.#idOf = options.idOf ?? idOfName;

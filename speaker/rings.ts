@@ -31,6 +31,7 @@ export class Rings {
   readonly #rings: Spot[][] = Array.from({ length: RINGS }, () => []);
   readonly #names = new Set<string>();
 
+  /** Empty rings. */
   constructor(position: RingPosition = ringPosition) {
     this.#position = position;
   }

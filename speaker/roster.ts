@@ -126,6 +126,7 @@ export class Roster {
   readonly #sum = new DigestSum();
   #liveCount = 0;
 
+  /** Knows nobody, not even itself. */
   constructor(self: string, position?: RingPosition) {
     this.self = self;
     this.rings = new Rings(position);

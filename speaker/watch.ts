@@ -58,6 +58,7 @@ export class Watch {
   #wantedKey: unknown;
   #errands: Errand[] = [];
 
+  /** Watches nobody yet. */
   constructor(host: WatchHost, now: number) {
     this.#host = host;
     this.#context = host.context;

@@ -40,7 +40,8 @@ export class Agenda {
       let child = 2 * hole + 1;
       if (child >= length) break;
       if (child + 1 < length && this.#isBefore(child + 1, child)) child++;
-      const isAbove = this.#at[child]! < at || (this.#at[child] === at && this.#order[child]! < order);
+      const isAbove =
+        this.#at[child]! < at || (this.#at[child] === at && this.#order[child]! < order);
       if (!isAbove) break;
       this.#move(child, hole);
       hole = child;
@@ -50,7 +51,10 @@ export class Agenda {
   }
 
   #isBefore(a: number, b: number): boolean {
-    return this.#at[a]! < this.#at[b]! || (this.#at[a] === this.#at[b] && this.#order[a]! < this.#order[b]!);
+    return (
+      this.#at[a]! < this.#at[b]! ||
+      (this.#at[a] === this.#at[b] && this.#order[a]! < this.#order[b]!)
+    );
   }
 
   #move(from: number, to: number): void {

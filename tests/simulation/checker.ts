@@ -11,7 +11,6 @@ import { rank, type Observer, type SimNode, type World } from "./world.ts";
 
 export class Violation extends Error {}
 
-
 interface Awake {
   readonly since: number;
   heard: boolean;
@@ -21,7 +20,7 @@ interface Awake {
 export class Checker implements Observer {
   readonly #world: World;
   /** Highest term and version that a life gave an address, and every version that it wrote. */
-  readonly #terms = new Map<string, number>();
+  readonly #terms = new Map<string, { version: number; term: number }[]>();
   readonly #written = new Map<string, Claim>();
   readonly #before = new Map<SimNode, Map<Address, Claim>>();
   readonly #awake = new Map<SimNode, Awake>();
@@ -36,7 +35,11 @@ export class Checker implements Observer {
     const last = this.#lastStep.get(node);
     const { now } = this.#world;
     const local = node.local();
-    if (last?.life === node.life && local - last.at > 4.5 * this.#world.interval) {
+    if (
+      last?.life === node.life &&
+      node.active.size > 0 &&
+      local - last.at > 4.5 * this.#world.interval
+    ) {
       // The process stood still for so long that it may have been declared dead (I6).
       this.#awake.set(node, { since: now, heard: false });
     }
@@ -54,21 +57,24 @@ export class Checker implements Observer {
     this.checks++;
     this.#checkAnswering(node, protocol);
     const touched = this.#touched(node, event, actions);
-    for (const address of touched) this.#checkAddress(node, protocol, address);
+    for (const address of touched) this.#checkAddress(node, protocol, address, actions);
     this.#checkWriter(node, actions);
     this.#checkAwake(node);
   }
 
   fail(invariant: string, node: SimNode, what: string): never {
     const { now, seed } = this.#world;
-    throw new Violation(`${invariant} at ${now.toFixed(2)} on ${node.name} (seed ${seed}): ${what}`);
+    throw new Violation(
+      `${invariant} at ${now.toFixed(2)} on ${node.name} (seed ${seed}): ${what}`,
+    );
   }
 
   /** I1: answers only as an active or draining member, unfenced, for what its own set holds. */
   #checkAnswering(node: SimNode, protocol: Protocol): void {
     if (node.active.size === 0) return;
     const { own } = protocol;
-    if (protocol.fence !== undefined && !node.fenced) this.fail("I1", node, "fenced, yet answering");
+    if (protocol.fence !== undefined && !node.fenced)
+      this.fail("I1", node, "fenced, yet answering");
     if (own.status !== "active" && own.status !== "draining") {
       this.fail("I1", node, `answers while ${own.status}`);
     }
@@ -94,10 +100,19 @@ export class Checker implements Observer {
     return touched;
   }
 
-  #checkAddress(node: SimNode, protocol: Protocol, address: Address): void {
+  #checkAddress(
+    node: SimNode,
+    protocol: Protocol,
+    address: Address,
+    actions: readonly Action[],
+  ): void {
     const mine = protocol.claims.held(node.life, address);
     if (node.active.has(address) !== (mine !== undefined)) {
-      this.fail("I1", node, `${address}: answers ${node.active.has(address)}, set says ${mine !== undefined}`);
+      this.fail(
+        "I1",
+        node,
+        `${address}: answers ${node.active.has(address)}, set says ${mine !== undefined}`,
+      );
     }
     const others: HeldClaim[] = [];
     for (const claim of protocol.claims.on(address)) {
@@ -110,7 +125,17 @@ export class Checker implements Observer {
     const was = known.get(address);
     if (mine === undefined) {
       known.delete(address);
-      if (was?.giving === true && was.life === node.life) this.#checkStop(node, protocol, was, others);
+      if (was?.giving === true && was.life === node.life) {
+        const stop = actions.find((a) => a.type === "withdraw" && a.addresses.includes(address));
+        if (stop?.type !== "withdraw" || stop.cause !== "better-claim") {
+          this.#checkStop(node, protocol, was, others);
+        } else {
+          // It had ceased to look for a successor in the same step, and yielded as an owner does.
+          const me = { claim: { ...was, giving: false, firm: false }, node: node.name };
+          const isRight = others.some((other) => compareClaims(other, me, rank) < 0);
+          if (!isRight) this.fail("I5", node, `${address}: yielded to nobody better`);
+        }
+      }
       return;
     }
     known.set(address, mine);
@@ -123,7 +148,7 @@ export class Checker implements Observer {
       if (isWorse) this.fail("I2", node, `${address}: keeps it though ${other.node} is better`);
     }
     // I4: nothing is claimed that somebody is known to hold.
-    const isNew = was === undefined || was.life !== mine.life;
+    const isNew = was?.life !== mine.life;
     if (isNew && holders.length > 0) this.fail("I4", node, `${address}: claimed, held by another`);
   }
 
@@ -171,9 +196,17 @@ export class Checker implements Observer {
     const written = this.#written.get(id);
     if (written === claim) return;
     if (written === undefined) {
-      if (claim.life !== node.life) this.fail("I3", node, `${claim.address}: wrote another's claim`);
-      if (claim.term < (this.#terms.get(key) ?? 0)) this.fail("I3", node, `${claim.address}: term fell`);
-      this.#terms.set(key, claim.term);
+      if (claim.life !== node.life)
+        this.fail("I3", node, `${claim.address}: wrote another's claim`);
+      const terms = this.#terms.get(key) ?? [];
+      // Versions may be seen out of order: queued, then superseded within one step.
+      for (const { version, term } of terms) {
+        if (version < claim.version ? term > claim.term : term < claim.term) {
+          this.fail("I3", node, `${claim.address}: term fell`);
+        }
+      }
+      terms.push({ version: claim.version, term: claim.term });
+      this.#terms.set(key, terms);
       this.#written.set(id, claim);
       if (claim.giving) {
         if (!this.#givingSince.has(key)) this.#givingSince.set(key, node.local());
@@ -194,7 +227,8 @@ export class Checker implements Observer {
     if (awake === undefined || awake.heard || !node.isAnswering || node.active.size === 0) return;
     if (this.#world.nodes.length === 1) return;
     const others = this.#world.nodes.some((other) => other !== node && other.starts > 0);
-    if (others) this.fail("I6", node, `answers ${this.#world.now - awake.since} ms after a gap, unchecked`);
+    if (others)
+      this.fail("I6", node, `answers ${this.#world.now - awake.since} ms after a gap, unchecked`);
   }
 }
 
@@ -242,7 +276,8 @@ export class Timeline implements Observer {
 
   longestOverlap(after = 0): number {
     let longest = 0;
-    for (const { at, length } of this.overlaps) if (at >= after) longest = Math.max(longest, length);
+    for (const { at, length } of this.overlaps)
+      if (at >= after) longest = Math.max(longest, length);
     for (const { count, since } of this.#since.values()) {
       if (count > 1 && since >= after) longest = Math.max(longest, this.#world.now - since);
     }
@@ -251,7 +286,11 @@ export class Timeline implements Observer {
 }
 
 /** What has to be so once nothing happens any more (B1); gives what is not. */
-export function unsettled(world: World, members: readonly SimNode[], addresses: readonly Address[]): string[] {
+export function unsettled(
+  world: World,
+  members: readonly SimNode[],
+  addresses: readonly Address[],
+): string[] {
   const problems: string[] = [];
   const [first] = members;
   if (first?.protocol === undefined) return ["nobody runs"];
@@ -263,8 +302,13 @@ export function unsettled(world: World, members: readonly SimNode[], addresses: 
     if (protocol.fence !== undefined) problems.push(`${node.name} is fenced: ${protocol.fence}`);
     for (const other of members) {
       const { own } = other.protocol!;
-      if ((own.status === "active" || own.status === "draining") !== protocol.roster.isLive(other.name)) {
-        problems.push(`${node.name} holds ${other.name} ${protocol.roster.isLive(other.name) ? "alive" : "dead"}`);
+      if (
+        (own.status === "active" || own.status === "draining") !==
+        protocol.roster.isLive(other.name)
+      ) {
+        problems.push(
+          `${node.name} holds ${other.name} ${protocol.roster.isLive(other.name) ? "alive" : "dead"}`,
+        );
       }
     }
     const [a, b] = [protocol.table, first.protocol.table];
@@ -280,7 +324,9 @@ export function unsettled(world: World, members: readonly SimNode[], addresses: 
     });
     const isDrainedBy = owners.every((node) => node.protocol?.own.status === "draining");
     if (ready.length > 0 && owners.length !== 1) {
-      problems.push(`${address} has ${owners.length} answerers: ${owners.map((n) => n.name).join()}`);
+      problems.push(
+        `${address} has ${owners.length} answerers: ${owners.map((n) => n.name).join()}`,
+      );
     } else if (ready.length === 0 && owners.length > 0 && !isDrainedBy) {
       problems.push(`${address} is answered without a candidate`);
     } else if (owners.some((node) => !isDrainedBy && !ready.includes(node.name))) {

@@ -120,13 +120,25 @@ export class Schedule {
     const { world } = this;
     const { lan } = world;
     const node = pick(random, world.nodes);
-    const back = Math.min(end - 1, world.now + between(random, 20, pick(random, [300, 1500, 6000])));
+    const back = Math.min(
+      end - 1,
+      world.now + between(random, 20, pick(random, [300, 1500, 6000])),
+    );
     const cases: [number, string, () => void][] = [
       [3, `crash ${node.name}`, () => this.#crash(node, back)],
       [2, `power off ${node.name}`, () => this.#powerOff(node, back)],
       [3, `freeze ${node.name}`, () => node.freeze(back - world.now, random() < 0.7)],
       [2, `partition`, () => this.#partition(back)],
-      [1, `dark`, () => this.#during(back, () => (lan.dark = true), () => (lan.dark = false))],
+      [
+        1,
+        `dark`,
+        () =>
+          this.#during(
+            back,
+            () => (lan.dark = true),
+            () => (lan.dark = false),
+          ),
+      ],
       [2, `isolate ${node.name}`, () => this.#isolate(node, back)],
       [1, `no egress ${node.name}`, () => this.#oneWay(lan.noEgress, node, back)],
       [1, `no ingress ${node.name}`, () => this.#oneWay(lan.noIngress, node, back)],
@@ -177,15 +189,27 @@ export class Schedule {
 
   #isolate(node: SimNode, back: number): void {
     const { lan } = this.world;
-    this.#during(back, () => lan.part.set(node, 100 + node.index), () => lan.part.delete(node));
+    this.#during(
+      back,
+      () => lan.part.set(node, 100 + node.index),
+      () => lan.part.delete(node),
+    );
   }
 
   #oneWay(set: Set<SimNode>, node: SimNode, back: number): void {
-    this.#during(back, () => set.add(node), () => set.delete(node));
+    this.#during(
+      back,
+      () => set.add(node),
+      () => set.delete(node),
+    );
   }
 
   #carrier(node: SimNode, back: number): void {
-    this.#during(back, () => node.setCarrier(false), () => node.setCarrier(true));
+    this.#during(
+      back,
+      () => node.setCarrier(false),
+      () => node.setCarrier(true),
+    );
   }
 
   #cutOneWay(set: Set<string>, back: number): void {
@@ -194,7 +218,11 @@ export class Schedule {
     const pairs = [`${a.name}>${b.name}`];
     if (this.#random() < 0.5) pairs.push(`${b.name}>${a.name}`);
     for (const pair of pairs) {
-      this.#during(back, () => set.add(pair), () => set.delete(pair));
+      this.#during(
+        back,
+        () => set.add(pair),
+        () => set.delete(pair),
+      );
     }
   }
 
@@ -202,7 +230,11 @@ export class Schedule {
     const { lan } = this.world;
     const [loss, delay] = [lan.loss, lan.delay];
     lan.loss = pick(this.#random, [0.1, 0.2, 0.36]);
-    lan.delay = pick(this.#random, [[0.2, 2], [1, 30], [5, 300]] as const);
+    lan.delay = pick(this.#random, [
+      [0.2, 2],
+      [1, 30],
+      [5, 300],
+    ] as const);
     lan.doubled = pick(this.#random, [0, 0.2]);
     lan.reordered = pick(this.#random, [0, 0.1]);
     this.world.at(back, () => {
@@ -220,7 +252,11 @@ export class Schedule {
   }
 
   #apiAway(node: SimNode, back: number): void {
-    this.#during(back, () => node.setApi(false), () => node.setApi(true));
+    this.#during(
+      back,
+      () => node.setApi(false),
+      () => node.setApi(true),
+    );
   }
 
   #drain(node: SimNode, back: number): void {
@@ -232,12 +268,17 @@ export class Schedule {
   /** A pod is replaced: drain with a deadline, leave, start anew. */
   #rollout(node: SimNode): void {
     if (!node.isRunning) return;
-    node.take({ type: "drain", on: true, deadline: node.local() + between(this.#random, 500, 17_000) });
+    node.take({
+      type: "drain",
+      on: true,
+      deadline: node.local() + between(this.#random, 500, 17_000),
+    });
     const { life } = node;
     const restart = () => {
       if (node.life !== life) return;
       if (node.isRunning) this.world.after(100, restart);
-      else this.world.after(between(this.#random, 200, 1500), () => !node.isRunning && node.start());
+      else
+        this.world.after(between(this.#random, 200, 1500), () => !node.isRunning && node.start());
     };
     restart();
   }
@@ -299,13 +340,18 @@ export class Schedule {
 
   #judge(): Outcome {
     const { world, options } = this;
-    const calmAt = world.now;
     // Whoever still drains towards its end is given the time to leave.
     const isPlanned = ({ protocol }: SimNode) =>
       protocol?.own.status === "draining" || protocol?.own.rebalancing === true;
     world.runUntil(() => !world.nodes.some(isPlanned), 60_000);
     for (const node of world.nodes) {
       if (node.hasLeft) world.after(2, () => !node.isRunning && node.start());
+    }
+    // Whoever is not yet a member joins first; all at once it may be a cold start.
+    const isJoining = (node: SimNode) => node.isRunning && node.protocol?.own.status === "joining";
+    if (!world.runUntil(() => !world.nodes.some(isJoining), 16_000)) {
+      const names = world.nodes.filter(isJoining).map(({ name }) => name);
+      throw new Violation(`B1: still joining after 16 s: ${names.join()}`);
     }
     const from = world.now;
     let last = from;
@@ -317,15 +363,17 @@ export class Schedule {
       if (problems.length > 0) last = world.now;
     }
     if (problems.length > 0) {
-      throw new Violation(`B1: not settled in ${options.settle} ms: ${problems.slice(0, 6).join("; ")}`);
+      throw new Violation(
+        `B1: not settled in ${options.settle} ms: ${problems.slice(0, 6).join("; ")}`,
+      );
     }
     const settledAfter = last - from;
     const { moves } = this.timeline;
     world.run(Math.max(options.total, world.now + 3000));
     problems = this.problems();
-    if (problems.length > 0) throw new Violation(`B1: did not stay so: ${problems.slice(0, 6).join("; ")}`);
+    if (problems.length > 0)
+      throw new Violation(`B1: did not stay so: ${problems.slice(0, 6).join("; ")}`);
     if (this.timeline.moves !== moves) throw new Violation("B1: something moved in quiet times");
-    void calmAt;
     return {
       seed: options.seed,
       nodes: world.nodes.length,

@@ -157,7 +157,7 @@ export class SimNode {
     this.frozen = false;
     this.hasLeft = false;
     this.#queue = [];
-    this.view = this.hasApi ? new Map(world.truth) : new Map();
+    this.view = new Map(this.hasApi ? world.truth : []);
     this.version = this.hasApi ? world.version : 0;
     this.protocol = new Protocol(
       {
@@ -446,7 +446,11 @@ export class World {
   }
 
   /** Says which nodes may answer for an address; `undefined`: the address is gone. */
-  setCandidates(address: Address, names: readonly string[] | undefined, lags?: (node: SimNode) => number) {
+  setCandidates(
+    address: Address,
+    names: readonly string[] | undefined,
+    lags?: (node: SimNode) => number,
+  ) {
     const version = ++this.version;
     let candidacy: Candidacy | undefined;
     if (names === undefined) {
@@ -486,7 +490,8 @@ export class World {
       messages: send.messages,
     };
     this.#deliver(to, send.to, packet);
-    if (this.lan.doubled > 0 && this.random() < this.lan.doubled) this.#deliver(to, send.to, packet);
+    if (this.lan.doubled > 0 && this.random() < this.lan.doubled)
+      this.#deliver(to, send.to, packet);
   }
 
   #deliver(to: SimNode, name: string, packet: Packet): void {
@@ -517,13 +522,17 @@ export class World {
 
   /** Frames of others come in at a machine; it asked for some. */
   hears(node: SimNode): boolean {
-    return this.#lanHost(node) || this.nodes.some((o) => o !== node && o.hasPower && this.lan.passes(o, node));
+    return (
+      this.#lanHost(node) ||
+      this.nodes.some((o) => o !== node && o.hasPower && this.lan.passes(o, node))
+    );
   }
 
   /** A gateway answers on the first part of the LAN. */
   #lanHost(node: SimNode): boolean {
     const { lan } = this;
-    const isThere = !lan.dark && node.hasPower && node.hasCarrier && (lan.part.get(node) ?? 0) === 0;
+    const isThere =
+      !lan.dark && node.hasPower && node.hasCarrier && (lan.part.get(node) ?? 0) === 0;
     return isThere && !lan.noEgress.has(node) && !lan.noIngress.has(node);
   }
 
@@ -532,7 +541,9 @@ export class World {
     this.after(between(this.random, 30, 60), () => {
       if (node.life !== life) return;
       const isSelf = subject === node.name;
-      const answered = addresses.some((address) => this.isAnsweredFor(node, address, isSelf ? undefined : subject));
+      const answered = addresses.some((address) =>
+        this.isAnsweredFor(node, address, isSelf ? undefined : subject),
+      );
       node.take({ type: "witness", subject, answered, heard: this.hears(node) });
     });
   }

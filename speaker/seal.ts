@@ -1,0 +1,207 @@
+/**
+ * Datagrams between speakers: sealed with AES-256-GCM, so that only holders of the key can read or
+ * write them, and only their receiver can open them.
+ *
+ *     magic 3 | version 1 | key id 4 | sender id 8 | life 16 | counter 8 | sealed payload | tag 16
+ *
+ * - The packet key is derived from the secret, the cluster, the sender and its life. A life is fresh
+ *   at each start, so a counter from zero is a nonce that never comes twice, with nothing stored.
+ * - The id of the receiver is authenticated but not sent: a datagram recorded on its way to one node
+ *   is worthless to another.
+ * - Whether a counter was seen is not decided here but where the packet is taken in (`replay.ts`).
+ */
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHash,
+  createSecretKey,
+  hkdfSync,
+  type KeyObject,
+} from "node:crypto";
+import type { Life } from "./claims.ts";
+import { idOfName } from "./membership.ts";
+import type { Sender } from "./messages.ts";
+
+const MAGIC = Uint8Array.of(0x6d, 0x6c, 0x62);
+const VERSION = 1;
+const HEADER_LENGTH = 40;
+const TAG_LENGTH = 16;
+const CIPHER = "aes-256-gcm";
+/** Packet keys remembered; more than members there are, so that none is derived twice for long. */
+const REMEMBERED = 8192;
+
+/** Octets that sealing adds to a payload. */
+export const SEAL_OVERHEAD = HEADER_LENGTH + TAG_LENGTH;
+/** Shortest secret that is taken as a key. */
+export const MIN_SECRET_LENGTH = 16;
+
+/** A shared secret; its octets cannot be printed by accident. */
+export interface Key {
+  /** First octets of a hash of the secret: names it without telling it. */
+  readonly id: number;
+  readonly secret: KeyObject;
+}
+
+/** Why a datagram was dropped; each is a counter. */
+export type OpenReason = "truncated" | "foreign" | "version" | "unknown-key" | "bad-tag";
+
+/** A datagram that was opened. */
+export interface Opened {
+  readonly sender: Sender;
+  readonly counter: number;
+  readonly keyId: number;
+  readonly payload: Uint8Array<ArrayBuffer>;
+}
+
+/** What opening gives. */
+export type OpenResult =
+  | { readonly ok: true; readonly value: Opened }
+  | { readonly ok: false; readonly reason: OpenReason };
+
+/**
+ * Makes a key of a secret's octets.
+ * @throws RangeError when there are fewer than sixteen; the message does not tell them.
+ */
+export function makeKey(secret: Uint8Array): Key {
+  if (secret.length < MIN_SECRET_LENGTH) {
+    throw new RangeError(
+      `a key of ${secret.length} octets is too short: give at least ${MIN_SECRET_LENGTH} random octets`,
+    );
+  }
+  const hash = createHash("sha256").update("speaker key id").update(secret).digest();
+  return { id: hash.readUInt32BE(0), secret: createSecretKey(secret) };
+}
+
+/** Seals and opens the datagrams of one speaker. */
+export class Seal {
+  readonly #cluster: string;
+  readonly #self: Sender;
+  readonly #selfId: Uint8Array;
+  readonly #derived = new Map<string, KeyObject>();
+  /** Oldest first. */
+  #keys: readonly Key[];
+  #counter = 0n;
+
+  /** `cluster` keeps clusters with the same secret apart; `life` is fresh and random. */
+  constructor(cluster: string, name: string, life: Life, keys: readonly Key[]) {
+    this.#cluster = cluster;
+    this.#self = { id: idOfName(name), life };
+    this.#selfId = Buffer.from(this.#self.id, "hex");
+    this.#keys = keys;
+  }
+
+  /** Ids of the keys that are accepted, oldest first: what a speaker tells of itself. */
+  get keyIds(): number[] {
+    return this.#keys.map(({ id }) => id);
+  }
+
+  /** Accepts these keys from now on, oldest first. */
+  rekey(keys: readonly Key[]): void {
+    this.#keys = keys;
+  }
+
+  /**
+   * Seals a payload for a member, with the newest key that it said it accepts; with the oldest if it
+   * said nothing, since that is the one that everybody has while a key is being replaced.
+   * @returns undefined when there is no key in common.
+   */
+  seal(payload: Uint8Array, receiver: string, accepted: readonly number[]): Uint8Array | undefined {
+    const key =
+      accepted.length === 0
+        ? this.#keys[0]
+        : this.#keys.findLast(({ id }) => accepted.includes(id));
+    if (key === undefined) return undefined;
+    const counter = this.#counter++;
+    const octets = new Uint8Array(SEAL_OVERHEAD + payload.length);
+    writeHeader(octets, key.id, this.#self, counter);
+    const header = octets.subarray(0, HEADER_LENGTH);
+    const packetKey = this.#packetKey(key, this.#self);
+    this.#remember(key, this.#self, packetKey);
+    const cipher = createCipheriv(CIPHER, packetKey, nonceOf(counter));
+    cipher.setAAD(Buffer.concat([header, Buffer.from(idOfName(receiver), "hex")]));
+    octets.set(cipher.update(payload), HEADER_LENGTH);
+    cipher.final();
+    octets.set(cipher.getAuthTag(), HEADER_LENGTH + payload.length);
+    return octets;
+  }
+
+  /**
+   * Opens a datagram that was sent to this speaker.
+   * @returns reasons `truncated`; `foreign`: not this protocol; `version`; `unknown-key`; `bad-tag`:
+   * another key, cluster, receiver, or a changed octet.
+   */
+  open(datagram: Uint8Array): OpenResult {
+    if (datagram.length < SEAL_OVERHEAD) return { ok: false, reason: "truncated" };
+    if (!MAGIC.every((octet, i) => datagram[i] === octet)) return { ok: false, reason: "foreign" };
+    if (datagram[3] !== VERSION) return { ok: false, reason: "version" };
+    const view = new DataView(datagram.buffer, datagram.byteOffset, datagram.byteLength);
+    const keyId = view.getUint32(4);
+    const key = this.#keys.find(({ id }) => id === keyId);
+    if (key === undefined) return { ok: false, reason: "unknown-key" };
+    const counter = view.getBigUint64(32);
+    if (counter > BigInt(Number.MAX_SAFE_INTEGER)) return { ok: false, reason: "bad-tag" };
+    const sender = {
+      id: Buffer.from(datagram.subarray(8, 16)).toString("hex"),
+      life: Buffer.from(datagram.subarray(16, 32)).toString("hex"),
+    };
+    const packetKey = this.#packetKey(key, sender);
+    const payload = this.#decrypt(datagram, packetKey, counter);
+    if (payload === undefined) return { ok: false, reason: "bad-tag" };
+    this.#remember(key, sender, packetKey);
+    return { ok: true, value: { sender, counter: Number(counter), keyId, payload } };
+  }
+
+  #decrypt(
+    datagram: Uint8Array,
+    key: KeyObject,
+    counter: bigint,
+  ): Uint8Array<ArrayBuffer> | undefined {
+    const end = datagram.length - TAG_LENGTH;
+    const decipher = createDecipheriv(CIPHER, key, nonceOf(counter));
+    decipher.setAAD(Buffer.concat([datagram.subarray(0, HEADER_LENGTH), this.#selfId]));
+    decipher.setAuthTag(datagram.subarray(end));
+    const payload = Uint8Array.from(decipher.update(datagram.subarray(HEADER_LENGTH, end)));
+    try {
+      decipher.final();
+    } catch {
+      // The one thing that final() throws for is a tag that does not fit.
+      return undefined;
+    }
+    return payload;
+  }
+
+  #packetKey(key: Key, sender: Sender): KeyObject {
+    return this.#derived.get(nameOf(key, sender)) ?? derive(key, this.#cluster, sender);
+  }
+
+  /** Only what had a good tag is remembered: strangers cannot fill the memory. */
+  #remember(key: Key, sender: Sender, packetKey: KeyObject): void {
+    if (this.#derived.size >= REMEMBERED) this.#derived.clear();
+    this.#derived.set(nameOf(key, sender), packetKey);
+  }
+}
+
+function nameOf(key: Key, sender: Sender): string {
+  return `${key.id}/${sender.id}/${sender.life}`;
+}
+
+function derive(key: Key, cluster: string, sender: Sender): KeyObject {
+  const info = `speaker packet/${sender.id}/${sender.life}`;
+  return createSecretKey(new Uint8Array(hkdfSync("sha256", key.secret, cluster, info, 32)));
+}
+
+function writeHeader(octets: Uint8Array, keyId: number, sender: Sender, counter: bigint): void {
+  const view = new DataView(octets.buffer, octets.byteOffset, octets.byteLength);
+  octets.set(MAGIC, 0);
+  octets[3] = VERSION;
+  view.setUint32(4, keyId);
+  octets.set(Buffer.from(sender.id, "hex"), 8);
+  octets.set(Buffer.from(sender.life, "hex"), 16);
+  view.setBigUint64(32, counter);
+}
+
+function nonceOf(counter: bigint): Uint8Array {
+  const nonce = new Uint8Array(12);
+  new DataView(nonce.buffer).setBigUint64(4, counter);
+  return nonce;
+}
