@@ -83,8 +83,101 @@ export const silentLogger: Logger = {
 class WinstonLogger implements RootLogger {
   readonly #winston: Winston;
   readonly #fields: Fields;
-  #level: LogLevel = "info";
-  #before: LogLevel | undefined;
+  /** What was set, and whether debug is toggled on over it. */
+  #wanted: LogLevel = "info";
+  #debugging = false;
+
+  constructor(winston: Winston, fields: Fields) {
+    this.#winston = winston;
+    this.#fields = fields;
+  }
+
+  get level(): LogLevel {
+    return this.#debugging ? "debug" : this.#wanted;
+  }
+
+  setLevel(level: LogLevel): void {
+    this.#wanted = level;
+    this.#apply();
+  }
+
+  toggleDebug(): void {
+    this.#debugging = !this.#debugging;
+    this.#apply();
+  }
+
+  #apply(): void {
+    const { level } = this;
+    this.#winston.silent = level === "none";
+    this.#winston.level = level === "all" ? "debug" : level === "none" ? "error" : level;
+  }
+
+  enabled(level: "debug" | "info" | "warn" | "error"): boolean;
+}
+
+/** A logger whose level can be set; its children follow. */
+export interface RootLogger extends Logger {
+  readonly level: LogLevel;
+  setLevel(level: LogLevel): void;
+  /** SIGUSR2: from any level to `debug`, and back the next time. */
+  toggleDebug(): void;
+}
+
+/** Reads a level; undefined when there is no such. */
+export function parseLogLevel(text: string): LogLevel | undefined {
+  return LOG_LEVELS.find((level) => level === text);
+}
+
+/**
+ * Makes the logger of a program.
+ * @param destination standard output without it.
+ */
+export function createLogger(
+  program: string,
+  level: LogLevel = "info",
+  destination?: Writable,
+): RootLogger {
+  const winston = createWinston({
+    format: format.printf(({ level, message, fields }) => formatLine(level, message, fields)),
+    // The rule takes winston's own transports for another class.
+    // eslint-disable-next-line @typescript-eslint/no-unsafe-class-instance-assignment
+    transports: [createTransport(destination)],
+    exitOnError: false,
+  });
+  const root = new WinstonLogger(winston, { program });
+  root.setLevel(level);
+  return root;
+}
+
+function createTransport(
+  destination: Writable | undefined,
+): winston.transports.StreamTransportInstance | winston.transports.ConsoleTransportInstance {
+  return destination
+    ? new transports.Stream({ stream: destination, eol: "\n" })
+    : new transports.Console();
+}
+
+function formatLine(level: string, message: unknown, fields: unknown): string {
+  const values = redact(fields, { stacks: level === "error" }) as Fields;
+  return JSON.stringify({ ts: new Date().toISOString(), level, msg: redact(message), ...values });
+}
+
+/** A logger that writes nothing; the default of parts that are used without a program. */
+export const silentLogger: Logger = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+  child: () => silentLogger,
+  enabled: () => false,
+};
+
+class WinstonLogger implements RootLogger {
+  readonly #winston: Winston;
+  readonly #fields: Fields;
+  /** What was set, and whether debug is toggled on over it. */
+  #wanted: LogLevel = "info";
+  #debugging = false;
 
   constructor(winston: Winston, fields: Fields) {
     this.#winston = winston;
