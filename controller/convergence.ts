@@ -133,6 +133,25 @@ export class Convergence {
     this.#publish(key, each, now);
   }
 
+  /**
+   * Tells whether an address is kept from others for nothing but a write whose answer never came,
+   * and which no later write will follow: find out, then call {@link Convergence.endWrite}.
+   */
+  isUncertain(key: string): boolean {
+    const each = this.#cases.get(key);
+    if (each === undefined) return false;
+    const certain = [...publishedBy(each.service), ...(each.decision?.granted?.addresses ?? [])];
+    return each.writing.some((address) => !certain.includes(address));
+  }
+
+  /** Notes that no write on top of the present version is under way, or can still arrive. */
+  endWrite(key: string, now: number): void {
+    const each = this.#cases.get(key);
+    if (each === undefined) return;
+    each.writing = [];
+    this.#publish(key, each, now);
+  }
+
   /** Gives the last decision about a Service, undefined while there is none. */
   decision(key: string): Decision | undefined {
     return this.#cases.get(key)?.decision;

@@ -75,6 +75,8 @@ const POOL_STATUS: Resource<KubernetesObject> = ADDRESS_POOLS;
 const REMINDER_MS = 30 * 60_000;
 /** Counts of a pool are written at most this often. */
 const POOL_STATUS_MS = 1_000;
+/** API servers give up a request after a minute (`--request-timeout`). */
+const REQUEST_LIFETIME_MS = 65_000;
 /** A safety net under the watch, after a write that lost a race. */
 const RACE_RETRY_MS = 1_000;
 
@@ -91,6 +93,8 @@ export class Leader {
   readonly #quarantine = new Quarantine();
   /** For Services whose own last write the watch has not brought back yet: the version before it. */
   readonly #outrun = new Map<string, string>();
+  /** Since when it is open what became of a write. */
+  readonly #uncertain = new Map<string, number>();
   readonly #reminders = new Map<string, number>();
   readonly #unsubscribe: (() => void)[] = [];
   #configured = false;
@@ -173,6 +177,10 @@ export class Leader {
       announcement,
       new Date(this.#options.clock.wallMs()),
     );
+    if (change === undefined && this.#convergence.isUncertain(key)) {
+      return this.#findOut(key, service, signal);
+    }
+    this.#uncertain.delete(key);
     if (change !== undefined) {
       this.#convergence.beginWrite(key, this.#now());
       const written = await this.#write(key, change.patch, signal);
@@ -213,6 +221,29 @@ export class Leader {
     return undefined;
   }
 
+  /**
+   * Clears up what became of a write whose answer never came, when there is nothing more to write: once
+   * the server can have it no more, a patch of nothing tells whether the version is still the same.
+   */
+  async #findOut(
+    key: string,
+    { metadata }: Pick<TrimmedService, "metadata">,
+    signal: AbortSignal,
+  ): Promise<ReconcileResult | undefined> {
+    const since = this.#uncertain.get(key) ?? this.#now();
+    this.#uncertain.set(key, since);
+    const leftMs = since + REQUEST_LIFETIME_MS - this.#now();
+    if (leftMs > 0) return { requeueAfterMs: leftMs };
+    const { resourceVersion, uid } = metadata;
+    if ((await this.#write(key, { metadata: { resourceVersion, uid } }, signal)) === undefined) {
+      return { requeueAfterMs: RACE_RETRY_MS };
+    }
+    this.#uncertain.delete(key);
+    this.#convergence.endWrite(key, this.#now());
+    this.#schedule();
+    return undefined;
+  }
+
   /** Gives the version that the API server has now, undefined when another one was there before. */
   async #write(
     key: string,
@@ -235,6 +266,7 @@ export class Leader {
     if (type === "deleted") {
       this.#outrun.delete(key);
       this.#reminders.delete(key);
+      this.#uncertain.delete(key);
       this.#convergence.forget(key, this.#now());
       this.#schedule();
       return;

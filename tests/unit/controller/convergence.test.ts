@@ -589,6 +589,18 @@ describe("a Service that is none of ours any more", () => {
     expect(subject.shown("default/ours")).toEqual([]);
   });
 
+  test("but another one of the same name, stands behind those who wait", () => {
+    const subject = world(
+      [poolConfig("a", ["10.0.0.1"])],
+      service("one", { uid: "first", created: 1 }),
+      service("waits", { created: 2 }),
+    );
+    subject.put(service("one", { uid: "second", created: 3 }));
+    subject.rest();
+    expect(subject.shown("default/waits")).toEqual(["10.0.0.1"]);
+    expect(subject.shown("default/one")).toEqual([]);
+  });
+
   test("but another one of the same name, gets the address anew", () => {
     const subject = world([POOL], service("x"), service("one", { uid: "first", created: 1 }));
     subject.services.delete("default/one");
@@ -639,6 +651,46 @@ describe("pools that change", () => {
     subject.settle();
     subject.write("default/two");
     expect(subject.shown("default/two")).toEqual(["10.0.0.1"]);
+  });
+
+  test("never give an address away that a lost answer may have made visible", () => {
+    const one = poolConfig("a", ["10.0.0.1"]);
+    const subject = world([one]);
+    subject.put(service("one"));
+    subject.settle();
+    subject.write("default/one", "answerLost");
+    subject.configure([]);
+    subject.settle();
+    subject.put(service("two", { annotations: { "address-pool": "b" } }));
+    subject.configure([{ ...one, name: "b", "auto-assign": false }]);
+    subject.settle();
+    expect(subject.shown("default/one")).toEqual(["10.0.0.1"]);
+    expect(subject.controller.decision("default/two")?.reason).toBe("PoolExhausted");
+    // A second try on top of the same version changes nothing about the first.
+    subject.write("default/one", "requestLost");
+    subject.settle();
+    expect(subject.controller.decision("default/two")?.reason).toBe("PoolExhausted");
+    // Now it is seen that the first one got through: what is shown and allowed is kept.
+    subject.rest();
+    expect(subject.shown("default/one")).toEqual(["10.0.0.1"]);
+    expect(subject.shown("default/two")).toEqual([]);
+  });
+
+  test("give an address free that was never written, once that is certain", () => {
+    const one = poolConfig("a", ["10.0.0.1"]);
+    const subject = world([], service("one"));
+    subject.configure([one]);
+    subject.settle();
+    subject.write("default/one", "requestLost");
+    subject.configure([]);
+    subject.settle();
+    expect(subject.controller.isUncertain("default/one")).toBe(true);
+    subject.configure([{ ...one, "auto-assign": false }]);
+    subject.rest();
+    expect(subject.controller.isUncertain("default/one")).toBe(false);
+    expect(subject.controller.allocator.usage("a", "ipv4").available).toBe(1n);
+    subject.controller.endWrite("default/gone", 0);
+    expect(subject.controller.isUncertain("default/gone")).toBe(false);
   });
 
   test("that are gone leave everybody without address", () => {

@@ -26,10 +26,12 @@ export class World {
 
   /** Gives the controller another configuration. */
   configure(configs: readonly PoolConfig[], loadBalancerClass = this.#class): void {
+    const isOther = this.#class !== loadBalancerClass;
     this.#pools = configs;
     this.#class = loadBalancerClass;
     this.controller.configure(pools(...configs), loadBalancerClass);
-    for (const service of this.services.values()) this.controller.observe(service, this.now);
+    if (isOther)
+      for (const service of this.services.values()) this.controller.observe(service, this.now);
   }
 
   /** Stores a version of a Service, made by a user. */
@@ -77,7 +79,12 @@ export class World {
     if (service === undefined || decision === undefined) return;
     const announcement = announcementOf(decision.granted?.addresses ?? [], []);
     const change = changeOf(service, decision, announcement, NOW);
-    if (change === undefined) return;
+    if (change === undefined) {
+      // Long after: what was lost will not arrive any more.
+      const isNewest = service === this.services.get(key);
+      if (isNewest && this.controller.isUncertain(key)) this.controller.endWrite(key, this.now);
+      return;
+    }
     this.controller.beginWrite(key, this.now);
     if (fate !== "requestLost") this.#patch(key, change.patch);
     if (fate !== "answered") {
@@ -89,10 +96,11 @@ export class World {
     this.controller.observe(this.services.get(key)!, this.now);
   }
 
-  /** Brings the watch's view of a Service to the controller. */
+  /** Brings the newest version of a Service to the controller, when it does not know it. */
   watch(key: string): void {
     const service = this.services.get(key);
-    if (service !== undefined) this.controller.observe(service, this.now);
+    if (service === undefined || service === this.controller.service(key)) return;
+    this.controller.observe(service, this.now);
   }
 
   /** Goes on until there is nothing left to do. */
@@ -100,7 +108,8 @@ export class World {
     for (let round = 0; round < 100; round++) {
       for (const key of this.services.keys()) this.watch(key);
       this.settle();
-      const due = [...this.queue];
+      const uncertain = [...this.services.keys()].filter((key) => this.controller.isUncertain(key));
+      const due = new Set([...this.queue, ...uncertain]);
       const before = this.writes;
       for (const key of due) this.write(key);
       this.settle();
