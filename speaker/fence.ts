@@ -41,7 +41,7 @@ export class Fence {
   #pingAt = Infinity;
   /** Only answers to pings from this sequence on count. */
   #sequence = 0;
-  #answered = false;
+  #answeredAt = -Infinity;
   #demoted = false;
   #comparedAt = -Infinity;
   #aliveSince = Infinity;
@@ -66,7 +66,7 @@ export class Fence {
     this.#since = now;
     this.#pingAt = now;
     this.#sequence = this.#host.nextSequence();
-    this.#answered = false;
+    this.#answeredAt = -Infinity;
     this.#demoted = false;
     this.#comparedAt = -Infinity;
     this.#aliveSince = Infinity;
@@ -86,8 +86,8 @@ export class Fence {
   pong(from: string, pong: Beat): void {
     if (this.reason === undefined || this.reason === "superseded") return;
     if (pong.ack < this.#sequence) return;
-    this.#answered = true;
     const { now } = this.#context;
+    this.#answeredAt = now;
     if (pong.standing !== "alive") {
       if (!this.#demoted) this.#host.demote();
       this.#demoted = true;
@@ -136,6 +136,7 @@ export class Fence {
 
   /** Somebody is there to judge: then the LAN's word is not enough. */
   #hasCompany(): boolean {
-    return this.#answered || this.#host.heardAt() > this.#context.now - FENCE_SILENCE_MS;
+    const { now, timing } = this.#context;
+    return Math.max(this.#answeredAt, this.#host.heardAt()) > now - timing.contact;
   }
 }

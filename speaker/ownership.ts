@@ -41,6 +41,8 @@ const PROOF_MS = 2000;
 const PROOF_RETRY_MS = 1000;
 /** After yielding to a rival seen on the wire only, so long the LAN is asked before a claim. */
 const RIVAL_MS = 5000;
+/** An address that a foreign host was seen to use is probed again after so long. */
+const CONFLICT_RETRY_MS = 10_000;
 const QUERY_ADDRESSES = 60;
 const CLAIMS_DIRECT = 40;
 const SCAN_MS = 10;
@@ -101,6 +103,7 @@ export class Ownership {
   readonly #host: OwnershipHost;
   readonly #context: Context;
   readonly #holdings = new Map<Address, Holding>();
+  readonly #givers = new Set<Address>();
   readonly #orphans = new Map<Address, Orphan>();
   readonly #dirty = new Set<Address>();
   readonly #firm = new Deadlines<Address>();
@@ -163,6 +166,8 @@ export class Ownership {
       }
     }
     if (this.#orphans.size > 0) this.#scanAt = Math.min(this.#scanAt, now + SCAN_MS);
+    // A giver stops when the last one that could succeed it is gone.
+    for (const address of this.#givers) this.#dirty.add(address);
   }
 
   /** A life is over, and with it its claims. */
@@ -208,15 +213,15 @@ export class Ownership {
     const orphan = this.#orphans.get(address);
     const { now } = this.#context;
     this.#probed.add(address);
-    if (this.#isFirstUse(address)) {
-      if (result.taken) this.#conflicts.set(address, result.by ?? "unknown");
-      else this.#conflicts.delete(address);
-    }
+    const isForeign = result.taken && !this.#isMember(result.by);
+    if (!isForeign) this.#conflicts.delete(address);
+    else if (this.#isFirstUse(address)) this.#conflicts.set(address, result.by ?? "unknown");
     if (orphan === undefined) return;
     orphan.probing = false;
     if (result.taken || (!result.heard && this.#needsProof(address))) {
-      this.#hindrances.set(address, result.taken ? "answering" : "isolated");
-      orphan.proofAt = now + PROOF_RETRY_MS;
+      const hindrance = result.taken ? "answering" : "isolated";
+      this.#hindrances.set(address, this.#conflicts.has(address) ? "conflict" : hindrance);
+      orphan.proofAt = now + (isForeign ? CONFLICT_RETRY_MS : PROOF_RETRY_MS);
       this.#wake(orphan, orphan.proofAt);
     } else {
       orphan.proved = true;
@@ -471,7 +476,8 @@ export class Ownership {
     }
     const before = this.#before(candidacy);
     if (before.length > 0 && !this.#isSteppingUp(orphan, before)) return;
-    if (!this.#isAllowed(address, orphan)) return;
+    // A giver that is heard needs no proof that it is gone, and would answer the probe.
+    if (giver === undefined && !this.#isAllowed(address, orphan)) return;
     const cause = this.#causeOf(address, before, giver);
     this.#claim(address, cause, giver);
   }
@@ -535,22 +541,28 @@ export class Ownership {
 
   /** First use is probed; a speaker that may be cut off asks the LAN before each claim. */
   #isAllowed(address: Address, orphan: Orphan): boolean {
-    if (this.#conflicts.has(address)) {
-      this.#hindrances.set(address, "conflict");
-      return false;
-    }
     if (orphan.proved) return true;
     if (orphan.probing) return false;
     if (this.#context.now < orphan.proofAt) {
       this.#wake(orphan, orphan.proofAt);
       return false;
     }
-    const isFirst = this.#isFirstUse(address) && !this.#probed.has(address);
+    const isConflict = this.#conflicts.has(address);
+    const isFirst = this.#isFirstUse(address) && (isConflict || !this.#probed.has(address));
     if (!isFirst && !this.#needsProof(address)) return true;
     orphan.probing = true;
     this.#hindrances.set(address, "probing");
     const purpose = isFirst ? "first-use" : "proof";
     this.#context.actions.push({ type: "probe", address, purpose });
+    return false;
+  }
+
+  /** A MAC address that a member has; its answers are no conflict. */
+  #isMember(mac: string | undefined): boolean {
+    if (mac === undefined) return false;
+    for (const { links } of this.#context.roster.records()) {
+      if (links.some((link) => link.mac === mac)) return true;
+    }
     return false;
   }
 
@@ -603,6 +615,7 @@ export class Ownership {
     const holding = this.#holdings.get(mine.address);
     if (holding === undefined) return;
     holding.giving = cause;
+    this.#givers.add(mine.address);
     this.#extend(mine.address, holding, limit);
     this.#write(mine, { giving: true });
     // As a giver it may have to yield to what it stood above as an owner.
@@ -621,6 +634,7 @@ export class Ownership {
       holding.giving = undefined;
       holding.givingUntil = Infinity;
     }
+    this.#givers.delete(mine.address);
     this.#write(mine, { giving: false });
     this.#dirty.add(mine.address);
   }
@@ -629,6 +643,7 @@ export class Ownership {
   #stop(mine: Claim, cause: Cause): void {
     const { address } = mine;
     this.#holdings.delete(address);
+    this.#givers.delete(address);
     this.#handovers.delete(address);
     this.#announce.delete(address);
     push(this.#withdrawn, cause, address);

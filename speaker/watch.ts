@@ -18,6 +18,8 @@ import { ASK_INTERVAL_MS, ASKS, GUEST_MS, PING_FOR_MS, PING_FOR_PATIENCE_MS } fr
 const SENT_MEMORY = 256;
 /** Addresses of a suspect that the LAN is asked for. */
 const WITNESS_ADDRESSES = 8;
+/** Members believed dead that are tried by chance, beside the ideal neighbours. */
+const HEAL_SAMPLE = 8;
 /** How long a verdict of the LAN is worth something, in intervals. */
 const WITNESS_LASTS = 2.5;
 
@@ -241,13 +243,18 @@ export class Watch {
     this.#noticeUnheard();
   }
 
-  /** Beats the neighbours that should be and are believed dead: so partitions find each other. */
+  /**
+   * Beats the neighbours that should be and are believed dead: so partitions find each other. Some
+   * by chance as well: of a small part of the cluster no ideal neighbour may be on the same side.
+   */
   #heal(): void {
     const { now, timing, roster, self } = this.#context;
     this.#healAt = now + 5 * timing.interval;
     if (!roster.isLive(self)) return;
     this.#number();
-    for (const name of roster.idealNeighbours(self)) {
+    const dead = [...roster.dead()];
+    const some = sample(dead, HEAL_SAMPLE, this.#context.random);
+    for (const name of new Set([...roster.idealNeighbours(self), ...some])) {
       if (roster.isLive(name)) continue;
       const isOld = now - roster.diedAt(name) > 600_000;
       if (!isOld || this.#context.random() < 0.1) this.send(name, "beat");
@@ -380,11 +387,14 @@ export class Watch {
       if (suspicion.stage === "asking" && suspicion.asked.has(name)) continue;
       others.push(name);
     }
+    // Those that were heard lately are on this side of whatever happened, so they can answer.
+    const { contact } = this.#context.timing;
+    const near = others.filter((name) => (this.watched.get(name)?.heardAt ?? 0) > now - contact);
     // In a small cluster the co-watchers are all there are; they may have come back meanwhile.
     const pool = others.length > 0 ? others : [...suspicion.asked.keys()];
-    const helpers = sample(pool, 3, random);
+    const helpers = new Set([...sample(near, 2, random), ...sample(pool, 3, random)]);
     suspicion.stage = "pinging-for";
-    suspicion.asked = new Map(helpers.map((name) => [name, "silent"]));
+    suspicion.asked = new Map([...helpers].map((name) => [name, "silent"]));
     suspicion.until = now + PING_FOR_MS;
     for (const name of helpers) outbox.send(name, { type: "ping-for", subject: peer.name });
   }

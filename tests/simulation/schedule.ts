@@ -355,7 +355,7 @@ export class Schedule {
     }
     const from = world.now;
     let last = from;
-    const limit = from + options.settle;
+    const limit = from + options.settle * Math.max(1, world.interval / 100);
     let problems = this.problems();
     while (problems.length > 0 && world.now < limit) {
       world.run(world.now + 50);

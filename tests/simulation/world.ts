@@ -9,7 +9,8 @@ import type { Action, Send } from "../../speaker/context.ts";
 import { idOfName, type Packet } from "../../speaker/membership.ts";
 import { Protocol, type Event } from "../../speaker/protocol.ts";
 import { ringPosition } from "../../speaker/rings.ts";
-import type { Endpoint } from "../../speaker/roster.ts";
+import type { Endpoint, Link } from "../../speaker/roster.ts";
+import type { MacAddress } from "../../packet/address/mac.ts";
 import type { Address } from "../../packet/address/address.ts";
 import { Agenda } from "./agenda.ts";
 import { between, seeded, type Random } from "./random.ts";
@@ -32,6 +33,10 @@ const position = memo(ringPosition, (ring, name) => `${ring}/${name}`);
 const idOf = memo(idOfName, (name) => name);
 
 export const PORT = 7946;
+
+function hex(octet: number): string {
+  return octet.toString(16).padStart(2, "0");
+}
 
 /** The LAN between machines. */
 export class Lan {
@@ -107,6 +112,7 @@ export class SimNode {
   readonly active = new Set<Address>();
   fenced = false;
   endpoint: Endpoint;
+  readonly links: readonly Link[];
   life = "";
   counter = 0;
   starts = 0;
@@ -127,6 +133,8 @@ export class SimNode {
     this.index = index;
     const octets = `10.${(index >> 16) & 255}.${(index >> 8) & 255}.${(index & 255) + 1}`;
     this.endpoint = { address: octets as Address, port: PORT };
+    const mac = `02:00:00:00:${hex((index >> 8) & 255)}:${hex(index & 255)}` as MacAddress;
+    this.links = [{ name: "eth0", mac, prefixes: [] }];
   }
 
   get isRunning(): boolean {
@@ -165,7 +173,7 @@ export class SimNode {
         life: this.life,
         interval: world.interval,
         endpoints: [this.endpoint],
-        links: [],
+        links: this.links,
         keyIds: [1],
         candidacies: (address) => this.view.get(address),
         random: world.random,
@@ -294,7 +302,7 @@ export class SimNode {
     }
     this.endpoint = { address, port: PORT };
     world.byEndpoint.set(address, this);
-    this.take({ type: "moved", endpoints: [this.endpoint], links: [] });
+    this.take({ type: "moved", endpoints: [this.endpoint], links: this.links });
   }
 
   #schedule(): void {
@@ -541,9 +549,8 @@ export class World {
     this.after(between(this.random, 30, 60), () => {
       if (node.life !== life) return;
       const isSelf = subject === node.name;
-      const answered = addresses.some((address) =>
-        this.isAnsweredFor(node, address, isSelf ? undefined : subject),
-      );
+      const by = isSelf ? undefined : subject;
+      const answered = addresses.some((a) => this.whoAnswers(node, a, by) !== undefined);
       node.take({ type: "witness", subject, answered, heard: this.hears(node) });
     });
   }
@@ -552,18 +559,23 @@ export class World {
     const { life } = node;
     this.after(100, () => {
       if (node.life !== life) return;
-      const taken = this.isAnsweredFor(node, address);
-      node.take({ type: "probed", address, taken, heard: this.hears(node) });
+      const other = this.whoAnswers(node, address);
+      const heard = this.hears(node);
+      if (other === undefined) node.take({ type: "probed", address, taken: false, heard });
+      else {
+        const by = other.links[0]?.mac ?? "";
+        node.take({ type: "probed", address, taken: true, heard, by });
+      }
     });
   }
 
   /** An ARP request of a machine would be answered by another, or by a certain one. */
-  isAnsweredFor(node: SimNode, address: Address, by?: string): boolean {
+  whoAnswers(node: SimNode, address: Address, by?: string): SimNode | undefined {
     for (const other of this.answerers.get(address) ?? []) {
       if (other === node || (by !== undefined && other.name !== by)) continue;
-      if (this.lan.passes(node, other) && this.lan.passes(other, node)) return true;
+      if (this.lan.passes(node, other) && this.lan.passes(other, node)) return other;
     }
-    return false;
+    return undefined;
   }
 
   noteAnswer(address: Address, node: SimNode, on: boolean): void {
