@@ -9,6 +9,7 @@ import { mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises"
 import { dirname, join } from "node:path";
 import { KINDS } from "../api/kinds.ts";
 import { apiDocs } from "./api-docs.ts";
+import { bundleFiles, catalogFiles } from "./bundle.ts";
 import { crdFileName, crdYaml, toYaml } from "./crd.ts";
 
 /** Makes the files below one path. */
@@ -22,6 +23,8 @@ interface Generator {
 const GENERATORS: readonly Generator[] = [
   { owns: "config/crd", make: makeCrds },
   { owns: "docs/api.md", make: () => new Map([["docs/api.md", apiDocs(KINDS)]]) },
+  { owns: "bundle", make: bundleFiles },
+  { owns: "catalog", make: catalogFiles },
 ];
 
 function makeCrds(): Map<string, string> {

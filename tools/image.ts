@@ -113,7 +113,6 @@ async function stagePrograms(): Promise<void> {
     loader: { ".node": "copy" },
     plugins: [leanBaseClass],
     assetNames: "[name]",
-    external: ["./operator.mjs", "./controller.mjs", "./speaker.mjs"],
     // CommonJS packages inside an ES module bundle still call require.
     banner: {
       js: 'import{createRequire as __createRequire}from"node:module";const require=__createRequire(import.meta.url);',
