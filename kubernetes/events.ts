@@ -3,13 +3,14 @@
  *
  * Never more than one write a minute for the same object and reason: the first occurrence is written
  * at once, what happens within the minute after is counted, and written at its end as a series with
- * the count and the last note. Recording never waits and never throws; an event that cannot be written
- * is dropped with a log line, because no decision may hang on one.
+ * the count and the last note. Recording never waits and never throws. An event that a server which is
+ * away could not take is tried again at the end of its minute; one that is refused is dropped with a
+ * log line.
  */
 import { createHash } from "node:crypto";
 import { systemClock, type Clock, type Timer } from "./clock.ts";
 import type { Applied, Client } from "./client.ts";
-import { hasCode } from "./errors.ts";
+import { hasCode, retryability } from "./errors.ts";
 import { microTime } from "./lease.ts";
 import { silentLogger, type Logger } from "./logging.ts";
 import { Metrics } from "./metrics.ts";
@@ -36,7 +37,7 @@ export interface EventInput {
 
 /** Who reports, and how. */
 export interface EventRecorderOptions {
-  readonly client: Client;
+  readonly client: Pick<Client, "create" | "patch">;
   /** For instance `metallb-controller`. */
   readonly reportingController: string;
   /** For instance the pod's name. */
@@ -61,6 +62,8 @@ interface Series {
   written?: Event;
   count: number;
   pending?: EventInput;
+  /** Ends with the last write so far; never rejects. */
+  last: Promise<void>;
   timer: Timer;
 }
 
@@ -101,7 +104,11 @@ export class EventRecorder {
       return;
     }
     this.#makeRoom();
-    const series: Series = { count: 1, timer: this.#startInterval(key) };
+    const series: Series = {
+      count: 1,
+      last: Promise.resolve(),
+      timer: this.#startInterval(key),
+    };
     this.#series.set(key, series);
     this.#enqueue(series, input);
   }
@@ -153,15 +160,24 @@ export class EventRecorder {
   }
 
   #enqueue(series: Series, input: EventInput): void {
-    const task = this.#write(series, input).then(
-      () => this.#outcome("written"),
-      (error: unknown) => {
-        this.#outcome("dropped");
-        this.#logger.info("event dropped", { reason: input.reason, error });
-      },
-    );
+    // One after the other: the second write of a series has to know the first.
+    const task = series.last
+      .then(() => this.#write(series, input))
+      .then(
+        () => this.#outcome("written"),
+        (error: unknown) => this.#afterFailure(series, input, error),
+      );
+    series.last = task;
     this.#writing.add(task);
     void task.finally(() => this.#writing.delete(task));
+  }
+
+  /** What a server that is away could not take is written at the end of the interval. */
+  #afterFailure(series: Series, input: EventInput, error: unknown): void {
+    const again = retryability(error) === "retry" && !this.#closed;
+    if (again) series.pending ??= input;
+    else this.#outcome("dropped");
+    this.#logger.info("event not written", { reason: input.reason, again, error });
   }
 
   async #write(series: Series, input: EventInput): Promise<void> {

@@ -12,16 +12,16 @@
  */
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
-import { abortReason, sleep, systemClock, type Clock } from "./clock.ts";
+import { abortReason, sleep, systemClock, type Clock, type Timer } from "./clock.ts";
 import type { Client } from "./client.ts";
-import { hasCode, OperatorError } from "./errors.ts";
+import { OperatorError } from "./errors.ts";
 import { silentLogger, type Logger } from "./logging.ts";
 import { Metrics } from "./metrics.ts";
 import { LEASES, type Lease } from "./resources.ts";
 
 /** Which lease, and how fast. */
 export interface LeaderElectorOptions {
-  readonly client: Client;
+  readonly client: Pick<Client, "get" | "create" | "replace">;
   readonly name: string;
   readonly namespace: string;
   /** Differs between contenders; host name and a random part without it. */
@@ -40,6 +40,8 @@ export interface LeaderElectorOptions {
 const LEASE_DURATION_MS = 15_000;
 const RENEW_DEADLINE_MS = 10_000;
 const RETRY_PERIOD_MS = 2_000;
+/** Share of the renewal deadline that one attempt may take. */
+const ATTEMPT_SHARE = 0.4;
 /** Attempts are spread by this share, so that contenders do not march in step. */
 const JITTER = 0.2;
 
@@ -142,6 +144,7 @@ export class LeaderElector {
   /** Renews until the leadership ends; ends it when the deadline passes without a renewal. */
   async #renew(leadership: AbortController): Promise<void> {
     const { signal } = leadership;
+    let timer: Timer | undefined;
     // A timer of its own: an attempt that hangs must not outlive the deadline.
     const watch = (): void => {
       if (signal.aborted) return;
@@ -153,8 +156,8 @@ export class LeaderElector {
       const leftMs = (this.#renewedAtMs ?? 0) + this.#deadlineMs - this.#clock.monotonicMs();
       timer = this.#clock.setTimer(Math.max(1, leftMs), watch);
     };
-    let timer = this.#clock.setTimer(this.#deadlineMs, watch);
-    signal.addEventListener("abort", () => timer.cancel(), { once: true });
+    watch();
+    signal.addEventListener("abort", () => timer?.cancel(), { once: true });
     while (await this.#pause(signal)) {
       const kept = await this.#attempt(signal);
       if (!kept && this.holder !== undefined && this.holder !== this.identity) {
@@ -177,7 +180,9 @@ export class LeaderElector {
   /** Tries once to get or keep the lease. */
   async #attempt(signal: AbortSignal): Promise<boolean> {
     const startedAt = this.#clock.monotonicMs();
-    const within = AbortSignal.any([signal, AbortSignal.timeout(this.#deadlineMs)]);
+    // Shorter than the deadline: a dead connection must leave time for another.
+    const limitMs = this.#deadlineMs * ATTEMPT_SHARE;
+    const within = AbortSignal.any([signal, AbortSignal.timeout(limitMs)]);
     try {
       const { client, name, namespace } = this.#options;
       const found = await client.get(LEASES, { name, namespace }, within);
@@ -189,11 +194,11 @@ export class LeaderElector {
         : await client.create(LEASES, wanted, within);
       this.#observe(written);
       this.#renewedAtMs = startedAt;
-      return true;
+      // False when the answer took too long: we may have been frozen meanwhile.
+      return this.isLeading;
     } catch (error) {
       if (!signal.aborted) this.#logger.debug("lease attempt failed", { error });
-      // Somebody else was faster: what we know is old, the next attempt reads it.
-      if (hasCode(error, "Conflict", "AlreadyExists")) return false;
+      // Failed, or somebody else was faster: the next attempt reads anew.
       return false;
     }
   }

@@ -29,7 +29,7 @@ export interface MetricsServerOptions {
   /** `https` with questions to the API server, or `http` without. */
   readonly scheme: "https" | "http";
   /** Required for `https`; its identity needs `create` on tokenreviews and subjectaccessreviews. */
-  readonly client?: Client;
+  readonly client?: Pick<Client, "raw">;
   /** Folder with `tls.crt` and `tls.key`, read again when they change; self-signed without it. */
   readonly certificateDirectory?: string;
   readonly logger?: Logger;
@@ -149,7 +149,7 @@ function authorizer(
   };
 }
 
-async function review(client: Client, token: string, path: string): Promise<number> {
+async function review(client: Pick<Client, "raw">, token: string, path: string): Promise<number> {
   const signal = AbortSignal.timeout(REVIEW_TIMEOUT_MS);
   const authentication = (await client.raw(
     "POST",

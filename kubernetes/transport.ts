@@ -125,7 +125,7 @@ export class Transport {
       return await exchange(outgoing, request, signal);
     } catch (error) {
       // The other idle connections took the same path: each would cost the next request its time.
-      if (error instanceof TransportError && error.code === "Timeout") this.#dropIdle();
+      if (isTimeout(error)) this.#dropIdle();
       throw error;
     }
   }
@@ -154,6 +154,12 @@ export class Transport {
     }
     return stream ? this.#streams : this.#requests;
   }
+}
+
+/** A deadline that passed: ours, or that of the caller's `AbortSignal.timeout`. */
+function isTimeout(error: unknown): boolean {
+  if (error instanceof TransportError) return error.code === "Timeout";
+  return error instanceof DOMException && error.name === "TimeoutError";
 }
 
 function sameTls(a: Credentials["tls"] | undefined, b: Credentials["tls"]): boolean {
