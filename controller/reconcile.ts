@@ -138,20 +138,11 @@ export class Leader {
     this.#schedule();
   }
 
-  /** Takes a version of a Service that is newer than the watch's. */
-  takeNewer(service: TrimmedService, outrun: string | undefined): void {
-    const key = keyOfObject(service);
-    if (outrun !== undefined) this.#outrun.set(key, outrun);
-    this.#convergence.observe(service, this.#now());
-    this.#schedule();
-  }
-
-  /** Says on every Service that nobody announces it any more. @returns their keys */
-  uninstall(): readonly string[] {
+  /** Says on every Service that nobody announces it any more. */
+  uninstall(): void {
     this.#uninstalled = true;
-    const keys = [...this.#convergence.keys()];
-    for (const key of keys) this.#options.services.add(key);
-    return keys;
+    this.#settle();
+    for (const key of this.#convergence.keys()) this.#options.services.add(key);
   }
 
   /** Takes no more notice of anything. */
@@ -186,7 +177,7 @@ export class Leader {
       const written = await this.#write(key, change.patch, signal);
       // Somebody was faster; the watch brings what they did.
       if (written === undefined) return { requeueAfterMs: RACE_RETRY_MS };
-      this.takeNewer(written, service.metadata.resourceVersion);
+      this.#takeNewer(written, service.metadata.resourceVersion);
       for (const event of change.events) this.#tell(written, event);
       logger.info("service written", {
         service: key,
@@ -260,6 +251,14 @@ export class Leader {
       if (hasCode(error, "Conflict", "NotFound")) return undefined;
       throw error;
     }
+  }
+
+  /** Takes a version of a Service that is newer than the watch's. */
+  #takeNewer(service: TrimmedService, outrun: string | undefined): void {
+    const key = keyOfObject(service);
+    if (outrun !== undefined) this.#outrun.set(key, outrun);
+    this.#convergence.observe(service, this.#now());
+    this.#schedule();
   }
 
   #onService({ type, key, object }: Change<TrimmedService>): void {

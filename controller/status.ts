@@ -85,7 +85,10 @@ export function changeOf(
       },
       ...(Object.keys(status).length > 0 && { status }),
     },
-    events: eventsOf(service, decision),
+    events: [
+      ...eventsOf(service, decision),
+      ...announcementEvents(service, decision, announcement),
+    ],
   };
 }
 
@@ -175,6 +178,18 @@ function eventsOf(service: ServiceObject, decision: Decision): ServiceEvent[] {
   if (decision.ours && saysOtherThan(service, decision)) events.push(...complaintsOf(decision));
   if (won.length > 0 || lost.length > 0) events.push(...deprecations(service));
   return events;
+}
+
+/** A Service that nobody announces, or nobody any more, or for another reason than before. */
+function announcementEvents(
+  service: ServiceObject,
+  { granted }: Decision,
+  { status, reason, message }: Announcement,
+): ServiceEvent[] {
+  const before = service.status?.conditions?.find(({ type }) => type === ANNOUNCED);
+  if (granted === undefined || status !== "False") return [];
+  if (before?.status === status && before.reason === reason) return [];
+  return [{ type: "Warning", reason: "announceFailed", message }];
 }
 
 function saysOtherThan(service: ServiceObject, { reason, message }: Decision): boolean {

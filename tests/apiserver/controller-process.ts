@@ -123,7 +123,12 @@ export interface SeenService {
     readonly creationTimestamp: string;
     readonly annotations?: Readonly<Record<string, string>>;
   };
-  readonly spec: { readonly type: string };
+  readonly spec: {
+    readonly type: string;
+    readonly clusterIP: string;
+    readonly loadBalancerIP?: string;
+    readonly ports?: readonly { readonly port: number }[];
+  };
   readonly status: {
     readonly loadBalancer: { readonly ingress?: readonly { readonly ip?: string }[] };
     readonly conditions?: readonly Condition[];
