@@ -20,7 +20,8 @@ echo "installing npm packages (half a minute)" >&2
 npm ci --ignore-scripts --loglevel=error
 npm rebuild node --loglevel=error >/dev/null
 PATH="$PWD/node_modules/.bin:$PATH"
-npm_config_nodedir=$(echo "$PWD"/node_modules/node/node_modules/node-*)
+include=$(echo "$PWD"/node_modules/node/node_modules/node-*/include)
+npm_config_nodedir=${include%/include}
 export PATH npm_config_nodedir
 npm rebuild raw-socket --loglevel=error >/dev/null
 node --eval 'require("raw-socket")'
