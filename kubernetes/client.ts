@@ -236,7 +236,8 @@ export class Client implements Disposable {
 
   /**
    * Server-side apply: the object afterwards has what `object` says, and lacks what an earlier apply
-   * of the same field manager said and this one does not. Creates the object when there is none.
+   * of the same field manager said and this one does not. Creates the object when there is none,
+   * unless `metadata.uid` or `metadata.resourceVersion` say which one is meant.
    * @throws ApiError `Conflict` when `force` is false and another manager owns a field.
    */
   apply<T extends KubernetesObject>(
@@ -249,7 +250,10 @@ export class Client implements Disposable {
     return this.#write("PATCH", "applying", of, object, path, APPLY_CONTENT, signal);
   }
 
-  /** Server-side apply of the status alone; the object must exist. */
+  /**
+   * Server-side apply of the status alone. The object must exist; give its `metadata.uid`, and an
+   * object that is gone or was replaced by another of its name is a `Conflict`.
+   */
   applyStatus<T extends KubernetesObject>(
     of: Resource<T>,
     object: Applied<T>,

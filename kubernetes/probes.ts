@@ -27,9 +27,17 @@ export interface ProbeOptions {
   readonly readyz?: readonly Check[];
 }
 
+/** What a further path answers. */
+export interface ServedDocument {
+  readonly contentType: string;
+  readonly body: Uint8Array | string;
+}
+
 /** Running probes. */
 export interface Probes {
   readonly port: number;
+  /** Answers `GET` of a further path, such as `/exchanges.pcap`. */
+  serve(path: string, read: () => Promise<ServedDocument>): void;
   /** Adds checks while running. */
   add(kind: "healthz" | "readyz", ...checks: readonly Check[]): void;
   close(): Promise<void>;
@@ -38,33 +46,56 @@ export interface Probes {
 /** Starts the probes. @throws when the port is taken. */
 export async function startProbes(options: ProbeOptions): Promise<Probes> {
   const checks = { healthz: [...(options.healthz ?? [])], readyz: [...(options.readyz ?? [])] };
-  const server = createServer((request, response) => answer(request, response, checks));
+  const served: Served = new Map();
+  const server = createServer((request, response) => {
+    void answer(request, response, checks, served);
+  });
   await listen(server, options.port, options.host);
   return {
     port: (server.address() as AddressInfo).port,
+    serve: (path, read) => void served.set(path, read),
     add: (kind, ...more) => void checks[kind].push(...more),
     close: () => close(server),
   };
 }
 
-function answer(
+type Served = Map<string, () => Promise<ServedDocument>>;
+type Checks = Readonly<Record<"healthz" | "readyz", readonly Check[]>>;
+
+async function answer(
   request: IncomingMessage,
   response: ServerResponse,
-  checks: Readonly<Record<"healthz" | "readyz", readonly Check[]>>,
-): void {
-  const path = (request.url ?? "").split("?", 1)[0];
-  if (
-    (request.method !== "GET" && request.method !== "HEAD") ||
-    (path !== "/healthz" && path !== "/readyz")
-  ) {
-    response
-      .writeHead(404, { "content-type": "text/plain" })
-      .end("not found: /healthz and /readyz are here\n");
-    return;
+  checks: Checks,
+  served: Served,
+): Promise<void> {
+  const path = (request.url ?? "").split("?", 1)[0] ?? "";
+  const isRead = request.method === "GET" || request.method === "HEAD";
+  const read = isRead ? served.get(path) : undefined;
+  if (isRead && (path === "/healthz" || path === "/readyz")) {
+    const name = path === "/healthz" ? "healthz" : "readyz";
+    const { ok, text } = evaluate(name, checks[name]);
+    answerText(response, ok ? 200 : 503, text);
+  } else if (read !== undefined) await answerDocument(response, read);
+  else {
+    const paths = ["/healthz", "/readyz", ...served.keys()];
+    answerText(response, 404, `not found: here are ${paths.join(", ")}\n`);
   }
-  const name = path === "/healthz" ? "healthz" : "readyz";
-  const { ok, text } = evaluate(name, checks[name]);
-  response.writeHead(ok ? 200 : 503, { "content-type": "text/plain; charset=utf-8" }).end(text);
+}
+
+function answerText(response: ServerResponse, status: number, text: string): void {
+  response.writeHead(status, { "content-type": "text/plain; charset=utf-8" }).end(text);
+}
+
+async function answerDocument(
+  response: ServerResponse,
+  read: () => Promise<ServedDocument>,
+): Promise<void> {
+  try {
+    const { contentType, body } = await read();
+    response.writeHead(200, { "content-type": contentType }).end(body);
+  } catch (error) {
+    answerText(response, 500, `${error instanceof Error ? error.message : String(error)}\n`);
+  }
 }
 
 /** Runs the checks; one that throws counts as failed. */
