@@ -44,6 +44,9 @@ fmt: deps ## Format everything
 manifests: deps ## Generate config/crd and docs/api.md from api/
 	node tools/generate.ts
 
+.PHONY: bundle
+bundle: manifests ## Generate bundle/ and catalog/ for OLM from api/ and config/
+
 .PHONY: test
 test: deps packages ## Run every test there is, or those of one KIND
 	@node tests/run.ts $(KIND)

@@ -1,7 +1,6 @@
 /** Makes `bundle/` and `catalog/`, what OLM installs the operator from, out of `api/` and `config/`. */
 import { stringify } from "yaml";
 import { KINDS } from "../api/kinds.ts";
-import packageJson from "../package.json" with { type: "json" };
 import { catalogDocuments, type Channel } from "./bundle-catalog.ts";
 import {
   readKustomization,
@@ -65,6 +64,10 @@ function sources(): CsvSources {
   };
 }
 
+function treeVersion(): string {
+  return (JSON.parse(readText("package.json")) as { version: string }).version;
+}
+
 /** Image of the operator as config/manager has it. */
 function defaultImage(objects: readonly KubernetesObject[]): string {
   interface Manager {
@@ -81,7 +84,7 @@ function complete(
   channel: Channel,
   objects: readonly KubernetesObject[],
 ): Release & { readonly bundleImage: string } {
-  const version = options.version ?? packageJson.version;
+  const version = options.version ?? treeVersion();
   return {
     version,
     image: options.image ?? defaultImage(objects),
