@@ -32,6 +32,8 @@ export interface MetricsServerOptions {
   readonly client?: Pick<Client, "raw">;
   /** Folder with `tls.crt` and `tls.key`, read again when they change; self-signed without it. */
   readonly certificateDirectory?: string;
+  /** How often the certificate's files are looked at; 10 s. */
+  readonly rereadMs?: number;
   readonly logger?: Logger;
   readonly clock?: Clock;
 }
@@ -70,7 +72,10 @@ export async function startMetricsServer(options: MetricsServerOptions): Promise
   const files = certificateFiles(options.certificateDirectory);
   const server = createHttpsServer({ ...files.read(), minVersion: "TLSv1.2" }, onRequest);
   await listen(server, options.port, options.host);
-  const refresh = setInterval(() => renewCertificate(server, files, logger), REREAD_MS).unref();
+  const refresh = setInterval(
+    () => renewCertificate(server, files, logger),
+    options.rereadMs ?? REREAD_MS,
+  ).unref();
   return {
     port: (server.address() as AddressInfo).port,
     close: () => {

@@ -84,6 +84,8 @@ export async function runProgram(
     process.exit(ok ? code : 1);
   };
   onSignals(logger, (why) => void end(why, 0));
+  // Whoever reads the log may go away; that is no reason to stop announcing addresses.
+  process.stdout.on("error", () => undefined);
   for (const name of ["uncaughtException", "unhandledRejection"] as const) {
     process.on(name, (error: unknown) => {
       logger.error("program error", { kind: name, error });
