@@ -1,0 +1,252 @@
+/**
+ * The shell of the speakers' protocol: sockets, keys and the timer around `Protocol`, in the
+ * responder thread. What the protocol wants done on the LAN it has done by a {@link Ground}.
+ */
+import { randomBytes, randomInt } from "node:crypto";
+import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
+import { familyOf, parseAddress, type Address, type Family } from "../packet/address/address.ts";
+import type { MacAddress } from "../packet/address/mac.ts";
+import type { Candidacies } from "./candidacy.ts";
+import { decodeMessages, encodeMessages } from "./codec.ts";
+import type { Action, Send } from "./context.ts";
+import { Protocol, type Event } from "./protocol.ts";
+import type { Endpoint, Link, MemberRecord } from "./roster.ts";
+import { isLive } from "./roster.ts";
+import { Seal, type Key, type OpenReason } from "./seal.ts";
+
+/** UDP port of the speakers' protocol: the one that firewalls let pass for MetalLB. */
+export const MEMBER_PORT = 7946;
+
+/** What a witness saw on the LAN. */
+export interface Testimony {
+  /** One of the addresses was answered for by one of the subject's MAC addresses. */
+  readonly answered: boolean;
+  /** Any frame of another host came in. */
+  readonly heard: boolean;
+}
+
+/** What a probe of an address found. */
+export interface ProbeOutcome {
+  readonly taken: boolean;
+  readonly heard: boolean;
+  readonly by?: MacAddress;
+}
+
+/** What the protocol has done on the LAN. */
+export interface Ground {
+  withdraw(addresses: readonly Address[]): void;
+  activate(addresses: readonly Address[]): void;
+  /** Tells the LAN again that these are here. */
+  announce(addresses: readonly Address[]): void;
+  /** Answers for nothing (on), or again for all that is active (off). */
+  fence(on: boolean): void;
+  /** Asks the LAN for addresses; `others` are asked for only to hear anything at all. */
+  witness(
+    addresses: readonly Address[],
+    macs: ReadonlySet<MacAddress>,
+    others: readonly Address[],
+  ): Promise<Testimony>;
+  probe(address: Address): Promise<ProbeOutcome>;
+}
+
+/** What others want to know of it. */
+export interface ConversationReports {
+  /** The owners of these addresses may have changed. */
+  readonly owners: (addresses: readonly Address[]) => void;
+  /** Members came, went or changed. */
+  readonly members: (records: readonly MemberRecord[]) => void;
+  /** Everything is handed over, or the grace is over. */
+  readonly left: (forced: number) => void;
+  readonly trouble: (message: string) => void;
+}
+
+/** What a conversation is started with. */
+export interface ConversationOptions {
+  readonly node: string;
+  /** Keeps clusters apart that have the same key. */
+  readonly cluster: string;
+  readonly keys: readonly Key[];
+  /** Milliseconds between two heartbeats. */
+  readonly interval: number;
+  readonly port?: number;
+  readonly endpoints: readonly Endpoint[];
+  readonly links: readonly Link[];
+  readonly candidacies: Candidacies;
+  readonly ground: Ground;
+  readonly reports: ConversationReports;
+  /** Milliseconds of a clock that never goes back. */
+  readonly now: () => number;
+}
+
+/** Why a datagram was not taken. */
+type Refused = OpenReason | "malformed";
+
+/** One speaker in conversation with the others. */
+export class Conversation {
+  readonly #options: ConversationOptions;
+  readonly #protocol: Protocol;
+  readonly #seal: Seal;
+  readonly #sockets = new Map<Family, Socket>();
+  readonly #refused = new Map<Refused, number>();
+  #timer: NodeJS.Timeout | undefined;
+  #wakeAt = Infinity;
+  #closed = false;
+
+  /** Opens the sockets and begins to join. */
+  constructor(options: ConversationOptions) {
+    this.#options = options;
+    const { node, cluster, keys, interval, endpoints, links, candidacies } = options;
+    const life = randomBytes(16).toString("hex");
+    this.#seal = new Seal(cluster, node, life, keys);
+    const keyIds = this.#seal.keyIds;
+    // Nonces come from it: it must not be guessed.
+    const random = (): number => randomInt(2 ** 47) / 2 ** 47;
+    this.#protocol = new Protocol(
+      { name: node, life, interval, endpoints, links, keyIds, candidacies, random },
+      options.now(),
+    );
+    for (const family of new Set(endpoints.map(({ address }) => familyOf(address)))) {
+      this.#open(family);
+    }
+    this.step({ type: "tick" });
+  }
+
+  /** What the protocol knows. */
+  get protocol(): Protocol {
+    return this.#protocol;
+  }
+
+  /** Datagrams that were not taken, by reason. */
+  get refused(): Readonly<Record<string, number>> {
+    return Object.fromEntries(this.#refused);
+  }
+
+  /** Takes in an event and does what follows from it. */
+  step(event: Event): void {
+    if (this.#closed) return;
+    const { actions, wakeAt } = this.#protocol.step(event, this.#options.now());
+    this.#wakeAt = wakeAt;
+    for (const action of actions) this.#act(action);
+    this.#schedule();
+  }
+
+  /**
+   * To be called before a frame is answered: a loop that stood still past its time is fenced before
+   * it speaks.
+   */
+  catchUp(): void {
+    if (this.#options.now() >= this.#wakeAt) this.step({ type: "tick" });
+  }
+
+  /** Accepts these keys from now on, oldest first. */
+  rekey(keys: readonly Key[]): void {
+    this.#seal.rekey(keys);
+    this.step({ type: "keys", keyIds: this.#seal.keyIds });
+  }
+
+  /** Closes the sockets; says nothing to anybody. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    for (const socket of this.#sockets.values()) socket.close();
+  }
+
+  #open(family: Family): void {
+    const port = this.#options.port ?? MEMBER_PORT;
+    const socket =
+      family === "ipv4" ? createSocket("udp4") : createSocket({ type: "udp6", ipv6Only: true });
+    socket.on("message", (datagram, from) => this.#receive(datagram, from));
+    socket.on("error", (error) =>
+      this.#options.reports.trouble(`UDP port ${port}, ${family}: ${error.message}`),
+    );
+    socket.bind(port);
+    this.#sockets.set(family, socket);
+  }
+
+  #receive(datagram: Uint8Array, from: RemoteInfo): void {
+    const opened = this.#seal.open(datagram);
+    if (!opened.ok) return this.#refuse(opened.reason);
+    const decoded = decodeMessages(opened.value.payload);
+    const source = parseAddress(from.address);
+    if (!decoded.ok || !source.ok) return this.#refuse("malformed");
+    const { sender, counter } = opened.value;
+    const endpoint = { address: source.value, port: from.port };
+    this.step({
+      type: "packet",
+      packet: { sender, counter, source: endpoint, messages: decoded.value },
+    });
+  }
+
+  #refuse(reason: Refused): void {
+    this.#refused.set(reason, (this.#refused.get(reason) ?? 0) + 1);
+  }
+
+  #act(action: Action): void {
+    const { ground, reports } = this.#options;
+    switch (action.type) {
+      case "send":
+        this.#send(action);
+        break;
+      case "withdraw":
+        ground.withdraw(action.addresses);
+        break;
+      case "activate":
+        ground.activate(action.addresses);
+        break;
+      case "announce":
+        ground.announce(action.addresses);
+        break;
+      case "fence":
+        ground.fence(action.on);
+        break;
+      case "witness":
+        void this.#witness(action.subject, action.addresses);
+        break;
+      case "probe":
+        void this.#probe(action.address);
+        break;
+      case "member":
+        reports.members([...this.#protocol.roster.records()]);
+        break;
+      case "owner":
+        reports.owners(action.addresses);
+        break;
+      case "left":
+        reports.left(action.forced);
+        break;
+    }
+  }
+
+  #send({ to, endpoint, keyIds, messages }: Send): void {
+    const socket = this.#sockets.get(familyOf(endpoint.address));
+    const sealed = this.#seal.seal(encodeMessages(messages), to, keyIds);
+    if (socket === undefined || sealed === undefined) return;
+    // Lost datagrams are normal, whatever lost them: the protocol repeats what matters.
+    socket.send(sealed, endpoint.port, endpoint.address, () => undefined);
+  }
+
+  async #witness(subject: string, addresses: readonly Address[]): Promise<void> {
+    const { roster, own } = this.#protocol;
+    const record = roster.get(subject);
+    const macs = new Set((record?.links ?? []).map(({ mac }) => mac));
+    const others = [...roster.records()]
+      .filter((each) => each.name !== own.name && isLive(each))
+      .flatMap(({ endpoints }) => endpoints.map(({ address }) => address))
+      .slice(0, 8);
+    const testimony = await this.#options.ground.witness(addresses, macs, others);
+    this.step({ type: "witness", subject, ...testimony });
+  }
+
+  async #probe(address: Address): Promise<void> {
+    const outcome = await this.#options.ground.probe(address);
+    this.step({ type: "probed", address, ...outcome });
+  }
+
+  #schedule(): void {
+    clearTimeout(this.#timer);
+    if (this.#wakeAt === Infinity || this.#closed) return;
+    const delay = Math.max(0, this.#wakeAt - this.#options.now());
+    this.#timer = setTimeout(() => this.step({ type: "tick" }), delay);
+  }
+}

@@ -1,0 +1,142 @@
+/** Speakers in conversation over real sockets on loopback: who answers for an address. */
+import { randomBytes } from "node:crypto";
+import { expect, test } from "@jest/globals";
+import { address, type Address } from "../../packet/address/address.ts";
+import { parseMac, type MacAddress } from "../../packet/address/mac.ts";
+import { listCandidacy } from "../../speaker/candidacy.ts";
+import { rankOf } from "../../speaker/claims.ts";
+import { Conversation, type Ground } from "../../speaker/conversation.ts";
+import { makeKey, type Key } from "../../speaker/seal.ts";
+import { eventually } from "../support/eventually.ts";
+
+const VIPS = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "2001:db8::1"].map(address);
+const NAMES = ["node1", "node2", "node3"];
+const LOOPBACK = address("127.0.0.1");
+
+function mac(index: number): MacAddress {
+  const parsed = parseMac(`02:00:00:00:00:0${index}`);
+  if (!parsed.ok) throw new Error(parsed.message);
+  return parsed.value;
+}
+
+/** A speaker whose LAN is a set of addresses: what it answers for now. */
+class Speaker implements Disposable {
+  readonly answered = new Set<Address>();
+  readonly troubles: string[] = [];
+  readonly conversation: Conversation;
+  fenced = false;
+  left: number | undefined;
+
+  constructor(
+    name: string,
+    ports: ReadonlyMap<string, number>,
+    keys: readonly Key[],
+    all: () => readonly Speaker[],
+  ) {
+    const ground: Ground = {
+      withdraw: (addresses) => addresses.forEach((each) => this.answered.delete(each)),
+      activate: (addresses) => addresses.forEach((each) => this.answered.add(each)),
+      announce: () => undefined,
+      fence: (on) => (this.fenced = on),
+      witness: (addresses) =>
+        Promise.resolve({
+          answered: all().some(
+            (each) => each !== this && addresses.some((vip) => each.answered.has(vip)),
+          ),
+          heard: true,
+        }),
+      probe: () => Promise.resolve({ taken: false, heard: true }),
+    };
+    const ranked = (vip: Address): string[] =>
+      NAMES.toSorted((a, b) => (rankOf(a, vip) < rankOf(b, vip) ? -1 : 1));
+    const candidacies = new Map(VIPS.map((vip) => [vip, listCandidacy(ranked(vip))]));
+    this.conversation = new Conversation({
+      node: name,
+      cluster: "test",
+      keys,
+      interval: 50,
+      port: ports.get(name) ?? 0,
+      endpoints: [{ address: LOOPBACK, port: ports.get(name) ?? 0 }],
+      links: [{ name: "eth0", mac: mac(NAMES.indexOf(name) + 1), prefixes: ["192.0.2.0/24"] }],
+      candidacies: (vip) => candidacies.get(vip),
+      ground,
+      reports: {
+        owners: () => undefined,
+        members: () => undefined,
+        left: (forced) => (this.left = forced),
+        trouble: (message) => this.troubles.push(message),
+      },
+      now: () => performance.now(),
+    });
+    const hints = [...ports].map(([node, port]) => ({
+      name: node,
+      endpoints: [{ address: LOOPBACK, port }],
+    }));
+    this.conversation.step({ type: "hints", hints });
+    this.conversation.step({ type: "candidacies", addresses: VIPS });
+  }
+
+  [Symbol.dispose](): void {
+    this.conversation.close();
+    this.answered.clear();
+  }
+}
+
+/** Three speakers on free ports; ports are chosen at random and tried, as two runs may go on at once. */
+function startAll(keysOf: (name: string) => readonly Key[]): Speaker[] {
+  const base = 20_000 + Math.floor(Math.random() * 30_000);
+  const ports = new Map(NAMES.map((name, index) => [name, base + index]));
+  const speakers: Speaker[] = [];
+  for (const name of NAMES) speakers.push(new Speaker(name, ports, keysOf(name), () => speakers));
+  return speakers;
+}
+
+const SHARED = makeKey(randomBytes(32));
+const owners = (speakers: readonly Speaker[], vip: Address): number =>
+  speakers.filter(({ answered }) => answered.has(vip)).length;
+
+test("each address gets one owner, a dead one is replaced, one that leaves hands over", async () => {
+  const speakers = startAll(() => [SHARED]);
+  try {
+    await eventually(
+      () => {
+        for (const vip of VIPS) expect(owners(speakers, vip)).toBe(1);
+      },
+      { deadlineMs: 20_000 },
+    );
+    const victim = speakers.find(({ answered }) => answered.size > 0);
+    victim?.[Symbol.dispose]();
+    const survivors = speakers.filter((each) => each !== victim);
+    await eventually(
+      () => {
+        for (const vip of VIPS) expect(owners(survivors, vip)).toBe(1);
+      },
+      { deadlineMs: 20_000 },
+    );
+    const leaver = survivors.find(({ answered }) => answered.size > 0);
+    leaver?.conversation.step({ type: "drain", on: true });
+    await eventually(() => expect(leaver?.left).toBe(0), { deadlineMs: 20_000 });
+    const last = survivors.filter((each) => each !== leaver);
+    for (const vip of VIPS) expect(owners(last, vip)).toBe(1);
+    expect(speakers.flatMap(({ troubles }) => troubles)).toEqual([]);
+  } finally {
+    for (const each of speakers) each[Symbol.dispose]();
+  }
+}, 70_000);
+
+test("speakers with another key are strangers: refused and counted", async () => {
+  const other = makeKey(randomBytes(32));
+  const speakers = startAll((name) => [name === "node3" ? other : SHARED]);
+  try {
+    await eventually(
+      () => {
+        expect(speakers[0]?.conversation.refused["unknown-key"]).toBeGreaterThan(0);
+        expect(speakers[2]?.conversation.refused["unknown-key"]).toBeGreaterThan(0);
+      },
+      { deadlineMs: 20_000 },
+    );
+    expect(speakers[2]?.conversation.protocol.roster.isLive("node1")).toBe(false);
+  } finally {
+    for (const each of speakers) each[Symbol.dispose]();
+  }
+}, 30_000);
