@@ -2,9 +2,11 @@
 const programs = ["operator", "controller", "speaker"];
 const speakerShells = [
   "announcing",
+  "conversation",
   "interfaces",
   "main",
   "metrics",
+  "open-interface",
   "reconcile",
   "responder-client",
   "responder-thread",

@@ -166,10 +166,10 @@ export class Conversation {
 
   #receive(datagram: Uint8Array, from: RemoteInfo): void {
     const opened = this.#seal.open(datagram);
-    if (!opened.ok) return this.#refuse(opened.reason);
+    if (!opened.ok) { this.#refuse(opened.reason); return; }
     const decoded = decodeMessages(opened.value.payload);
     const source = parseAddress(from.address);
-    if (!decoded.ok || !source.ok) return this.#refuse("malformed");
+    if (!decoded.ok || !source.ok) { this.#refuse("malformed"); return; }
     const { sender, counter } = opened.value;
     const endpoint = { address: source.value, port: from.port };
     this.step({
