@@ -70,12 +70,8 @@ async function speak(program: Program, environment: Environment): Promise<void> 
   const shown = new SpeakerMetrics(metrics, node);
   const responder = new ResponderClient({
     logger,
-    counted: (counters) => shown.show(counters),
+    counted: (counters) => shown.count(counters),
     announcedChanged: (address) => enqueue([address]),
-    died: (why) => {
-      logger.error("the responder thread died: ending, to be started anew", { why });
-      process.exit(1);
-    },
   });
   const reconciler = new SpeakerReconciler({
     world: { services: services.store, slices: slices.store, nodes: nodes.store },
@@ -103,6 +99,10 @@ async function speak(program: Program, environment: Environment): Promise<void> 
       reconciler.configured ? undefined : `ConfigMap ${namespace}/${CONFIG_NAME} was not read yet`,
   });
   program.probes?.add("readyz", { name: "responder", check: () => responder.notReady });
+  program.probes?.serve("/exchanges.pcap", async () => ({
+    contentType: "application/vnd.tcpdump.pcap",
+    body: await responder.exchanges(),
+  }));
 
   configMaps.onChange(({ type, object }) => {
     if (type === "deleted") return; // the last configuration stays in effect

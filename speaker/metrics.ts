@@ -1,26 +1,15 @@
 /** Metrics of the speaker, under MetalLB's names where it has one. */
 import type { Metrics } from "../kubernetes/metrics.ts";
-import { DROP_REASONS } from "./responder.ts";
-import type { ResponderCounters } from "./thread-protocol.ts";
-
-/** A counter of the responder thread, shown as one of ours: it is told totals, and adds the rest. */
-function totals(
-  add: (label: string, by: number) => void,
-): (counts: Readonly<Record<string, number>>) => void {
-  const shown = new Map<string, number>();
-  return (counts) => {
-    for (const [label, total] of Object.entries(counts)) {
-      const before = shown.get(label) ?? 0;
-      if (total > before) add(label, total - before);
-      shown.set(label, total);
-    }
-  };
-}
+import type { InterfaceCounts, ResponderCounters } from "./thread-protocol.ts";
+import { FRAME_DROP_REASONS, type AddressTraffic, type DropCounts } from "./traffic.ts";
 
 /** What dashboards know of a speaker. */
 export class SpeakerMetrics {
   readonly #announced;
-  readonly #show: ((counters: ResponderCounters) => void)[] = [];
+  readonly #of;
+  readonly #on;
+  readonly #exact;
+  readonly #interfaces = new Set<string>();
   readonly #node: string;
   #series = new Map<string, Readonly<Record<"service" | "protocol" | "node" | "ip", string>>>();
 
@@ -33,43 +22,91 @@ export class SpeakerMetrics {
       "Addresses of Services that this node announces.",
       labels,
     );
-    for (const [name, help, of] of [
-      [
+    const ip = { ip: [] } as const;
+    this.#of = {
+      received: metrics.counter<"ip">(
         "metallb_layer2_requests_received",
-        "ARP requests and Neighbor Solicitations for an address.",
-        "requests",
-      ],
-      ["metallb_layer2_responses_sent", "Replies to them.", "replies"],
-      [
+        "ARP and Neighbor Discovery frames about an address.",
+        ip,
+      ),
+      answered: metrics.counter<"ip">("metallb_layer2_responses_sent", "Replies to them.", ip),
+      announced: metrics.counter<"ip">(
         "metallb_layer2_gratuitous_sent",
         "Frames that announced an address unasked.",
-        "announcements",
-      ],
-    ] as const) {
-      const counter = metrics.counter<"ip">(name, help, { ip: [] });
-      const show = totals((ip, by) => counter.inc({ ip }, by));
-      this.#show.push((counters) => show(counters[of]));
-    }
-    const drops = metrics.counter(
-      "metallb_layer2_frames_dropped_total",
-      "Frames not answered, by reason.",
-      {
-        reason: DROP_REASONS,
-      },
+        ip,
+      ),
+      conflicts: metrics.counter<"ip">(
+        "metallb_layer2_conflicts_total",
+        "Frames of another host that claimed an address.",
+        ip,
+      ),
+      drops: metrics.counter<"ip" | "reason">(
+        "metallb_layer2_address_frames_dropped_total",
+        "Frames about an address that were not answered, by reason.",
+        { ip: [], reason: [] },
+      ),
+    };
+    const on = { interface: [] } as const;
+    this.#on = {
+      received: metrics.counter<"interface">(
+        "metallb_layer2_frames_received_total",
+        "Frames that passed the kernel's filter.",
+        on,
+      ),
+      answered: metrics.counter<"interface">(
+        "metallb_layer2_frames_answered_total",
+        "Frames that were answered.",
+        on,
+      ),
+      drops: metrics.counter<"interface" | "reason">(
+        "metallb_layer2_frames_dropped_total",
+        "Frames not answered, by reason.",
+        { interface: [], reason: [] },
+      ),
+      overruns: metrics.counter<"interface">(
+        "metallb_layer2_socket_overruns_total",
+        "Frames that found no room in a socket's buffer.",
+        on,
+      ),
+      refused: metrics.counter<"interface">(
+        "metallb_layer2_send_refused_total",
+        "Frames that the kernel did not take for sending.",
+        on,
+      ),
+    };
+    this.#exact = metrics.gauge<"interface">(
+      "metallb_layer2_filter_exact",
+      "1 when the kernel's filter lets through no more than it must, 0 when it covers more.",
+      on,
     );
-    const showDrops = totals((reason, by) => drops.inc({ reason: reason }, by));
-    this.#show.push((counters) => showDrops(counters.drops));
-    const overruns = metrics.counter(
-      "metallb_layer2_socket_overruns_total",
-      "Frames that found no room in a socket's buffer.",
-    );
-    const showOverruns = totals((_label, by) => overruns.inc(by));
-    this.#show.push(({ overruns: total }) => showOverruns({ total }));
   }
 
-  /** Shows the responder's counters. */
-  show(counters: ResponderCounters): void {
-    for (const show of this.#show) show(counters);
+  /** Adds what the responder counted. */
+  count({ interfaces, addresses }: ResponderCounters): void {
+    for (const counts of interfaces) this.#countInterface(counts);
+    for (const counts of addresses) this.#countAddress(counts);
+  }
+
+  #countInterface({ name, drops, exact, ...counts }: InterfaceCounts): void {
+    const series = { interface: name };
+    const on = this.#on;
+    if (!this.#interfaces.has(name)) {
+      this.#interfaces.add(name);
+      // At zero from the start, so that an alert's rate is defined.
+      for (const reason of FRAME_DROP_REASONS) on.drops.inc({ ...series, reason }, 0);
+    }
+    for (const what of ["received", "answered", "overruns", "refused"] as const)
+      on[what].inc(series, counts[what]);
+    for (const [reason, by] of entriesOf(drops)) on.drops.inc({ ...series, reason }, by);
+    if (exact === undefined) this.#exact.remove(series);
+    else this.#exact.set(series, exact ? 1 : 0);
+  }
+
+  #countAddress({ address: ip, drops, ...counts }: AddressTraffic): void {
+    const of = this.#of;
+    for (const what of ["received", "answered", "announced", "conflicts"] as const)
+      of[what].inc({ ip }, counts[what]);
+    for (const [reason, by] of entriesOf(drops)) of.drops.inc({ ip, reason }, by);
   }
 
   /** Shows which addresses of a Service are announced here; the others of it disappear. */
@@ -85,4 +122,8 @@ export class SpeakerMetrics {
       this.#announced.set(series, 1);
     }
   }
+}
+
+function entriesOf(drops: DropCounts): [reason: string, by: number][] {
+  return Object.entries(drops);
 }

@@ -2,20 +2,31 @@
  * The main thread's end of the responder thread: starts it, posts commands, keeps what it reports.
  * When the thread dies the process has no purpose left, and ends so that its pod is started anew.
  */
+import { inspect } from "node:util";
 import { Worker } from "node:worker_threads";
 import type { Logger } from "../kubernetes/logging.ts";
 import type { Address } from "../packet/address/address.ts";
-import type { Command, InterfaceNews, Report, ResponderCounters } from "./thread-protocol.ts";
+import {
+  compileFor,
+  type Command,
+  type InterfaceNews,
+  type Report,
+  type ResponderCounters,
+} from "./thread-protocol.ts";
 
 /** What the client tells of. */
 export interface ResponderClientOptions {
   readonly logger: Logger;
   /** An address is answered for on other interfaces than before. */
-  readonly announcedChanged: (address: Address) => void;
-  /** The thread's counters, about once a second while they change. */
-  readonly counted: (counters: ResponderCounters) => void;
-  /** The thread ended though nobody told it to. */
-  readonly died: (why: string) => void;
+  readonly announcedChanged?: (address: Address) => void;
+  /** What the thread counted, about once a second if anything happened. */
+  readonly counted?: (counters: ResponderCounters) => void;
+  /** The outcome of a probe. */
+  readonly probed?: (outcome: Extract<Report, { kind: "probed" }>) => void;
+  /** The thread ended though nobody told it to; ends the process unless said otherwise. */
+  readonly died?: (why: string) => void;
+  /** The thread's program; given by tests. */
+  readonly entry?: URL;
 }
 
 /** The entry of the thread: beside this file, or bundled beside the program. */
@@ -32,16 +43,18 @@ export class ResponderClient {
   readonly #options: ResponderClientOptions;
   readonly #interfacesOf = new Map<Address, readonly string[]>();
   readonly #stopped = Promise.withResolvers<undefined>();
+  readonly #exchanges: PromiseWithResolvers<Uint8Array>[] = [];
   #interfaces: readonly InterfaceNews[] = [];
   #ready = false;
   #stopping = false;
+  #ended = false;
 
   /** Starts the thread. */
   constructor(options: ResponderClientOptions) {
     this.#options = options;
-    this.#worker = new Worker(entry());
+    this.#worker = new Worker(options.entry ?? entry());
     this.#worker.on("message", (report: Report) => this.#take(report));
-    this.#worker.on("error", (error: unknown) => this.#end(String(error)));
+    this.#worker.on("error", (error: unknown) => this.#end(inspect(error)));
     this.#worker.on("exit", (code) => this.#end(`exit code ${code}`));
   }
 
@@ -55,6 +68,11 @@ export class ResponderClient {
     return this.#interfacesOf.get(address) ?? [];
   }
 
+  /** All interfaces of the node, as last reported. */
+  get interfaces(): readonly InterfaceNews[] {
+    return this.#interfaces;
+  }
+
   /** One sentence about each interface that cannot be used. */
   explainInterfaces(): string {
     const unusable = this.#interfaces.flatMap(({ name, why }) =>
@@ -66,6 +84,17 @@ export class ResponderClient {
   /** Posts a command. */
   post(command: Command): void {
     this.#worker.postMessage(command);
+  }
+
+  /** Gives the last exchanges of frames as a capture file. */
+  exchanges(): Promise<Uint8Array> {
+    const answer = Promise.withResolvers<Uint8Array>();
+    if (this.#ended) answer.reject(new Error("the responder thread has ended"));
+    else {
+      this.#exchanges.push(answer);
+      this.post({ kind: "exchanges" });
+    }
+    return answer.promise;
   }
 
   /** Has the thread withdraw everything and end. */
@@ -82,30 +111,39 @@ export class ResponderClient {
         this.#ready = true;
         break;
       case "interfaces":
-        this.#interfaces = report.interfaces;
-        logger.info("interfaces changed", {
-          interfaces: report.interfaces.map(({ name, why }) =>
-            why === undefined ? name : `${name} (${why})`,
-          ),
-        });
+        this.#interfacesChanged(report.interfaces);
         break;
       case "announced":
-        if (report.interfaces.length > 0) this.#interfacesOf.set(report.address, report.interfaces);
-        else this.#interfacesOf.delete(report.address);
-        this.#options.announcedChanged(report.address);
+        this.#announced(report.address, report.interfaces);
+        break;
+      case "probed":
+        this.#options.probed?.(report);
         break;
       case "conflict":
         logger.error("another host claims an announced address", {
           address: report.address,
           hardwareAddress: report.mac,
           interface: report.interfaceName,
+          defended: report.defended,
         });
+        break;
+      case "conflictOver":
+        logger.info("the other host claims the address no longer", {
+          address: report.address,
+          hardwareAddress: report.mac,
+        });
+        break;
+      case "compile":
+        this.post(compileFor(report));
+        break;
+      case "exchanges":
+        this.#exchanges.shift()?.resolve(report.pcap);
         break;
       case "trouble":
         logger.error("responder trouble", { problem: report.message });
         break;
       case "counters":
-        this.#options.counted(report.counters);
+        this.#options.counted?.(report.counters);
         break;
       case "stopped":
         this.#stopped.resolve(undefined);
@@ -113,8 +151,34 @@ export class ResponderClient {
     }
   }
 
+  #interfacesChanged(interfaces: readonly InterfaceNews[]): void {
+    this.#interfaces = interfaces;
+    this.#options.logger.info("interfaces changed", {
+      interfaces: interfaces.map(({ name, why }) =>
+        why === undefined ? name : `${name} (${why})`,
+      ),
+    });
+  }
+
+  #announced(address: Address, interfaces: readonly string[]): void {
+    if (interfaces.length > 0) this.#interfacesOf.set(address, interfaces);
+    else this.#interfacesOf.delete(address);
+    this.#options.announcedChanged?.(address);
+  }
+
+  /** An error is told before the exit that follows it. */
   #end(why: string): void {
+    if (this.#ended) return;
+    this.#ended = true;
     this.#stopped.resolve(undefined);
-    if (!this.#stopping) this.#options.died(why);
+    for (const answer of this.#exchanges.splice(0))
+      answer.reject(new Error("the responder thread has ended"));
+    if (this.#stopping) return;
+    if (this.#options.died !== undefined) {
+      this.#options.died(why);
+      return;
+    }
+    this.#options.logger.error("the responder thread died: ending, to be started anew", { why });
+    process.exit(1);
   }
 }

@@ -4,20 +4,27 @@
  */
 import { parentPort } from "node:worker_threads";
 import { afPacketLink } from "../packet/link/af-packet.ts";
+import { LinkError } from "../packet/link/link.ts";
+import { ExchangeRing } from "../packet/link/pcap.ts";
 import { Announcing } from "./announcing.ts";
 import { watchInterfaces, type InterfaceWatch, type JudgedInterfaces } from "./interfaces.ts";
-import type { Command, Report, ResponderCounters } from "./thread-protocol.ts";
+import type { Command, InterfaceNews, Report } from "./thread-protocol.ts";
 
-/** How often counters that changed are reported. */
+/** How often counts are reported, if there are any. */
 const COUNTERS_MS = 1000;
+/** When there is more to report than one report takes. */
+const MORE_COUNTERS_MS = 50;
+/** An interface that could not be opened is tried again after this. */
+const REOPEN_MS = 1000;
 
 const port = parentPort;
 if (port === null) throw new TypeError("responder-thread.ts is a worker's entry, not a program");
 const report = (message: Report): void => port.postMessage(message);
 
+const ring = new ExchangeRing();
 let timer: NodeJS.Timeout | undefined;
 const announcing = new Announcing({
-  openLink: (interfaceName) => afPacketLink({ interfaceName }),
+  openLink: (interfaceName) => ring.watch(afPacketLink({ interfaceName })),
   report,
   now: () => performance.now(),
   wakeAt: (time) => {
@@ -29,18 +36,30 @@ const announcing = new Announcing({
 });
 
 let reportedInterfaces = "";
+let reopening: NodeJS.Timeout | undefined;
 
-function interfacesChanged({ usable, unusable }: JudgedInterfaces): void {
-  announcing.setInterfaces(usable);
-  const interfaces = [
-    ...usable.map(({ name }) => ({ name })),
-    ...unusable.map(({ name, message }) => ({ name, why: message })),
+function interfacesChanged(judged: JudgedInterfaces): void {
+  const refused = announcing.setInterfaces(judged.usable);
+  clearTimeout(reopening);
+  // Lack of a capability mends only with another process.
+  if ([...refused.values()].some((error) => !isDenied(error)))
+    reopening = setTimeout(() => interfacesChanged(judged), REOPEN_MS);
+  const interfaces: InterfaceNews[] = [
+    ...judged.usable.map(({ name, index }) => {
+      const why = refused.get(name)?.message;
+      return why === undefined ? { name, index } : { name, why };
+    }),
+    ...judged.unusable.map(({ name, message }) => ({ name, why: message })),
   ];
   const text = JSON.stringify(interfaces);
   if (text === reportedInterfaces) return;
   reportedInterfaces = text;
   report({ kind: "interfaces", interfaces });
   report({ kind: "ready" });
+}
+
+function isDenied(error: Error): boolean {
+  return error instanceof LinkError && error.code === "PermissionDenied";
 }
 
 function watchFrom(excluded: readonly string[]): InterfaceWatch {
@@ -55,37 +74,55 @@ function watchFrom(excluded: readonly string[]): InterfaceWatch {
   });
 }
 
-let reportedCounters = "";
-const counting = setInterval(() => {
-  const counters: ResponderCounters = announcing.counters();
-  const text = JSON.stringify(counters);
-  if (text === reportedCounters) return;
-  reportedCounters = text;
-  report({ kind: "counters", counters });
-}, COUNTERS_MS);
+function reportCounters(): void {
+  const { counters, more } = announcing.takeCounters();
+  const happened = counters.interfaces.length + counters.addresses.length > 0;
+  if (happened) report({ kind: "counters", counters });
+  counting = setTimeout(reportCounters, more ? MORE_COUNTERS_MS : COUNTERS_MS);
+}
 
+let counting = setTimeout(reportCounters, COUNTERS_MS);
 let watch: InterfaceWatch | undefined;
+
+function configure(excludedInterfaces: readonly string[]): void {
+  // The first configuration says which interfaces may be touched at all.
+  if (watch === undefined) watch = watchFrom(excludedInterfaces);
+  else
+    for (const message of watch.setExcluded(excludedInterfaces))
+      report({ kind: "trouble", message });
+}
+
+function stop(from: NonNullable<typeof port>): void {
+  announcing.close();
+  watch?.[Symbol.dispose]();
+  clearTimeout(counting);
+  clearTimeout(reopening);
+  report({ kind: "stopped" });
+  from.close();
+}
 
 port.on("message", (command: Command) => {
   switch (command.kind) {
-    case "configure": {
-      const { excludedInterfaces } = command;
-      // The first configuration says which interfaces may be touched at all.
-      if (watch === undefined) watch = watchFrom(excludedInterfaces);
-      else
-        for (const message of watch.setExcluded(excludedInterfaces))
-          report({ kind: "trouble", message });
+    case "configure":
+      configure(command.excludedInterfaces);
       break;
-    }
     case "table":
       announcing.change(command.announce, command.withdraw);
       break;
+    case "probe":
+      announcing.probe(command.entries, command.pace);
+      break;
+    case "colleagues":
+      announcing.setColleagues(command.macs);
+      break;
+    case "filter":
+      announcing.takeFilter(command, command.program, command.exact);
+      break;
+    case "exchanges":
+      report({ kind: "exchanges", pcap: ring.toPcap() });
+      break;
     case "stop":
-      announcing.close();
-      watch?.[Symbol.dispose]();
-      clearInterval(counting);
-      report({ kind: "stopped" });
-      port.close();
+      stop(port);
       break;
   }
 });

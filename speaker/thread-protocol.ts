@@ -4,7 +4,10 @@
  */
 import type { Address } from "../packet/address/address.ts";
 import type { MacAddress } from "../packet/address/mac.ts";
-import type { DropReason } from "./responder.ts";
+import type { BpfInstruction } from "../packet/wire/bpf.ts";
+import { compileFilter } from "../packet/wire/filter.ts";
+import type { Pace } from "./announcer.ts";
+import type { AddressTraffic, FrameTraffic } from "./traffic.ts";
 
 /** One address of the table. */
 export interface TableEntry {
@@ -16,8 +19,17 @@ export interface TableEntry {
 /** One interface of the node, and why it is not used, if it is not. */
 export interface InterfaceNews {
   readonly name: string;
+  /** The kernel's number of it, if it is used. */
+  readonly index?: number;
   /** For people; absent: it is used. */
   readonly why?: string;
+}
+
+/** Which filter of which interface is meant. */
+export interface FilterOf {
+  readonly interfaceName: string;
+  readonly etherType: number;
+  readonly id: number;
 }
 
 /** What the main thread says. */
@@ -30,17 +42,39 @@ export type Command =
       readonly announce: readonly TableEntry[];
       readonly withdraw: readonly Address[];
     }
+  /** Addresses to ask the LAN for before their first use; see the reports `probed`. */
+  | { readonly kind: "probe"; readonly entries: readonly TableEntry[]; readonly pace: Pace }
+  /**
+   * MAC addresses of the other speakers: their claims are no conflicts. Until this was said once,
+   * conflicts are reported and not defended against.
+   */
+  | { readonly kind: "colleagues"; readonly macs: readonly MacAddress[] }
+  /** Answers the report `compile`. */
+  | ({
+      readonly kind: "filter";
+      readonly program: readonly BpfInstruction[];
+      readonly exact: boolean;
+    } & FilterOf)
+  /** Asks for the last exchanges as a capture file. */
+  | { readonly kind: "exchanges" }
   /** End: answer nothing any more, close everything. */
   | { readonly kind: "stop" };
 
-/** Counters since the start, by name; drops by reason. */
-export interface ResponderCounters {
-  readonly requests: Readonly<Record<string, number>>;
-  readonly replies: Readonly<Record<string, number>>;
-  readonly announcements: Readonly<Record<string, number>>;
-  readonly drops: Readonly<Partial<Record<DropReason, number>>>;
+/** What happened on one interface since the last report. */
+export interface InterfaceCounts extends FrameTraffic {
+  readonly name: string;
   /** Frames that found no room in a socket's buffer. */
   readonly overruns: number;
+  /** Frames to send that the kernel refused. */
+  readonly refused: number;
+  /** Whether the kernel's filter lets through no more than it must; absent: it was closed. */
+  readonly exact?: boolean;
+}
+
+/** What happened since the last report; only what did happen is in it. */
+export interface ResponderCounters {
+  readonly interfaces: readonly InterfaceCounts[];
+  readonly addresses: readonly AddressTraffic[];
 }
 
 /** What the responder thread says. */
@@ -54,12 +88,33 @@ export type Report =
       readonly address: Address;
       readonly interfaces: readonly string[];
     }
+  /** The outcome of a probe: nobody has the address, or `takenBy` has it. */
+  | { readonly kind: "probed"; readonly address: Address; readonly takenBy?: MacAddress }
+  /** Another host claims an address that we announce. */
   | {
       readonly kind: "conflict";
       readonly address: Address;
       readonly mac: MacAddress;
       readonly interfaceName: string;
+      /** Whether it is defended against. */
+      readonly defended: boolean;
     }
+  /** It has not for a while. */
+  | { readonly kind: "conflictOver"; readonly address: Address; readonly mac: MacAddress }
+  /** A filter to compile, which takes the thread too long: see {@link compileFor}. */
+  | ({
+      readonly kind: "compile";
+      readonly addresses: readonly Address[];
+      readonly maxInstructions: number;
+    } & FilterOf)
+  | { readonly kind: "exchanges"; readonly pcap: Uint8Array }
   | { readonly kind: "trouble"; readonly message: string }
   | { readonly kind: "counters"; readonly counters: ResponderCounters }
   | { readonly kind: "stopped" };
+
+/** Compiles the filter that a report asks for; takes up to a tenth of a second. */
+export function compileFor(report: Extract<Report, { kind: "compile" }>): Command {
+  const { interfaceName, etherType, id, addresses, maxInstructions } = report;
+  const { program, exact } = compileFilter(addresses, maxInstructions);
+  return { kind: "filter", interfaceName, etherType, id, program, exact };
+}

@@ -49,3 +49,22 @@ test("refuses a port that is taken", async () => {
   await expect(second).rejects.toMatchObject({ code: "EADDRINUSE" });
   await first.close();
 });
+
+test("serves further documents, and says why one cannot be read", async () => {
+  const probes = await startProbes({ port: 0, host: "127.0.0.1" });
+  const body = Uint8Array.of(0xd4, 0xc3, 0, 255);
+  probes.serve("/exchanges.pcap", () => Promise.resolve({ contentType: "application/x", body }));
+  probes.serve("/broken", () => Promise.reject(new Error("the thread has ended")));
+  const get = (path: string, method = "GET"): Promise<Response> =>
+    fetch(`http://127.0.0.1:${probes.port}${path}`, { method });
+  const whole = await get("/exchanges.pcap?x");
+  expect([whole.status, whole.headers.get("content-type")]).toEqual([200, "application/x"]);
+  expect(await whole.bytes()).toEqual(body);
+  const broken = await get("/broken");
+  expect([broken.status, await broken.text()]).toEqual([500, "the thread has ended\n"]);
+  expect((await get("/exchanges.pcap", "POST")).status).toBe(404);
+  expect(await (await get("/other")).text()).toBe(
+    "not found: here are /healthz, /readyz, /exchanges.pcap, /broken\n",
+  );
+  await probes.close();
+});
