@@ -6,7 +6,7 @@
 import type winston from "winston";
 import { createLogger as createWinston, format, transports, type Logger as Winston } from "winston";
 import type { Writable } from "node:stream";
-import { LOG_LEVELS, type LogLevel } from "../api/metallb.ts";
+import type { LogLevel } from "../api/metallb.ts";
 
 /** Values beside a message. Errors belong under the key `error`. */
 export type Fields = Readonly<Record<string, unknown>>;
@@ -30,6 +30,9 @@ export interface RootLogger extends Logger {
   /** SIGUSR2: from any level to `debug`, and back the next time. */
   toggleDebug(): void;
 }
+
+/** As in `api/metallb.ts`, whose schemas are too much to load for six words. */
+const LOG_LEVELS: readonly LogLevel[] = ["all", "debug", "info", "warn", "error", "none"];
 
 /** Reads a level; undefined when there is no such. */
 export function parseLogLevel(text: string): LogLevel | undefined {
