@@ -10,12 +10,14 @@ import {
   DAEMON_SETS,
   DEPLOYMENTS,
   METALLBS,
+  SECRETS,
   type KubernetesObject,
   type Resource,
 } from "../kubernetes/resources.ts";
 import { WorkQueue } from "../kubernetes/work-queue.ts";
 import packageJson from "../package.json" with { type: "json" };
 import { FIELD_MANAGER } from "./desired/ownership.ts";
+import { SPEAKER_KEY_NAME } from "./desired/speaker-key.ts";
 import { readEnvironment, type Environment } from "./environment.ts";
 import { findImages } from "./image.ts";
 import { KEY, OperatorReconciler, type World } from "./reconcile.ts";
@@ -49,6 +51,7 @@ class MetalLBOperator extends dotI.default {
       configMaps: this.#reflector(CONFIG_MAPS, namespace).store,
       deployments: this.#reflector(DEPLOYMENTS, namespace).store,
       daemonSets: this.#reflector(DAEMON_SETS, namespace).store,
+      secrets: this.#reflector(SECRETS, namespace, SPEAKER_KEY_NAME).store,
     };
   }
 
@@ -66,7 +69,7 @@ class MetalLBOperator extends dotI.default {
     await Promise.all([
       this.watchResource(METALLBS.group, METALLBS.version, METALLBS.plural, wake),
       this.watchResource(ADDRESS_POOLS.group, ADDRESS_POOLS.version, ADDRESS_POOLS.plural, wake),
-      ...[CONFIG_MAPS, DEPLOYMENTS, DAEMON_SETS].map(({ group, version, plural }) =>
+      ...[CONFIG_MAPS, DEPLOYMENTS, DAEMON_SETS, SECRETS].map(({ group, version, plural }) =>
         this.watchResource(group, version, plural, wake),
       ),
     ]);
@@ -91,9 +94,16 @@ class MetalLBOperator extends dotI.default {
     await this.#program.reflect(reflector);
   }
 
-  #reflector<T extends KubernetesObject>(resource: Resource<T>, namespace?: string): Reflector<T> {
+  /** @param name the only object to watch; absent: all of them */
+  #reflector<T extends KubernetesObject>(
+    resource: Resource<T>,
+    namespace?: string,
+    name?: string,
+  ): Reflector<T> {
     const { client, logger, metrics } = this.#program;
-    const reflector = new Reflector<T>({ client, resource, namespace, logger, metrics });
+    const fieldSelector = name === undefined ? undefined : `metadata.name=${name}`;
+    const selection = { namespace, fieldSelector };
+    const reflector = new Reflector<T>({ client, resource, ...selection, logger, metrics });
     this.#reflectors.set(resource.plural, reflector as unknown as Reflector<KubernetesObject>);
     return reflector;
   }

@@ -2,6 +2,7 @@
  * The shell round the decisions: reads the stores, asks the pure parts, applies, reports. There is
  * one key, since every pool and every child bears on the one configuration and the one status.
  */
+import { randomBytes } from "node:crypto";
 import type { AddressPool } from "../api/address-pool.ts";
 import { formatFault } from "../api/fault.ts";
 import { METALLB_NAME, validateMetalLB, type MetalLB } from "../api/metallb.ts";
@@ -15,9 +16,11 @@ import {
   DAEMON_SETS,
   DEPLOYMENTS,
   METALLBS,
+  SECRETS,
   type ConfigMap,
   type DaemonSet,
   type Deployment,
+  type Secret,
 } from "../kubernetes/resources.ts";
 import { formatKey, type Store } from "../kubernetes/store.ts";
 import { ChildApplier, observedChild, type Child } from "./apply.ts";
@@ -27,6 +30,12 @@ import { CONTROLLER_NAME, controllerDeployment } from "./desired/controller.ts";
 import { ADOPT_ANNOTATION, isOurs } from "./desired/ownership.ts";
 import type { ObservedObject } from "./desired/plain.ts";
 import { chooseImages, type Images } from "./desired/pod.ts";
+import {
+  presentKey,
+  SPEAKER_KEY_LENGTH,
+  SPEAKER_KEY_NAME,
+  speakerKey,
+} from "./desired/speaker-key.ts";
 import { SPEAKER_NAME, speakerDaemonSet } from "./desired/speaker.ts";
 import { leftovers } from "./prune.ts";
 import { StatusWriter } from "./report.ts";
@@ -53,6 +62,8 @@ export interface World {
   readonly configMaps: Store<ConfigMap>;
   readonly deployments: Store<Deployment>;
   readonly daemonSets: Store<DaemonSet>;
+  /** Only the one with the speakers' key. */
+  readonly secrets: Store<Secret>;
 }
 
 /** What a reconciliation works with. */
@@ -74,6 +85,8 @@ export class OperatorReconciler {
   readonly #statuses: StatusWriter;
   /** The pools in effect; undefined until they are read back from the ConfigMap. */
   #accepted: readonly PoolConfig[] | undefined;
+  /** Made where there is none yet; the same until the watch shows it. */
+  readonly #newKey = randomBytes(SPEAKER_KEY_LENGTH).toString("base64");
 
   /** Does nothing before {@link reconcile}, which wants the stores to be synced. */
   constructor(options: ReconcileOptions) {
@@ -121,13 +134,18 @@ export class OperatorReconciler {
   }
 
   #children(installation: MetalLB, pools: readonly PoolConfig[]): Child[] {
-    const { configMaps, deployments, daemonSets } = this.#options.world;
+    const { configMaps, deployments, daemonSets, secrets } = this.#options.world;
+    const { namespace } = this.#options;
+    const present = presentKey(secrets.get(formatKey(SPEAKER_KEY_NAME, namespace)));
+    const key = speakerKey(installation, present ?? this.#newKey);
     const images = chooseImages(installation.spec, this.#options.images);
     const config = configMap(installation, desiredConfig(installation.spec, pools));
     const controller = controllerDeployment(installation, images.controller);
     const speaker = speakerDaemonSet(installation, images.speaker);
     return [
       { resource: CONFIG_MAPS, store: configMaps, desired: config },
+      // before the speakers, which mount it
+      { resource: SECRETS, store: secrets, desired: key },
       { resource: DEPLOYMENTS, store: deployments, desired: controller },
       { resource: DAEMON_SETS, store: daemonSets, desired: speaker },
     ];

@@ -46,7 +46,7 @@ export interface Program {
   /** Ports that it listens on, by name. */
   readonly ports: Readonly<Record<string, number>>;
   readonly pod: Plain<Omit<V1PodSpec, "containers">>;
-  readonly container: Plain<Pick<V1Container, "securityContext">>;
+  readonly container: Plain<Pick<V1Container, "securityContext" | "volumeMounts">>;
   /** Address to probe; absent: the pod's. */
   readonly probeHost?: string;
 }
@@ -97,6 +97,7 @@ function container({
       readOnlyRootFilesystem: true,
       ...container.securityContext,
     },
+    ...(container.volumeMounts !== undefined && { volumeMounts: container.volumeMounts }),
   };
 }
 

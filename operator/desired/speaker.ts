@@ -3,12 +3,16 @@ import type { MetalLB } from "../../api/metallb.ts";
 import { ownedMetadata, selectorLabels } from "./ownership.ts";
 import type { Plain, Rendered } from "./plain.ts";
 import { podTemplate, PROBE_PORT, type Image } from "./pod.ts";
+import { SPEAKER_KEY_NAME } from "./speaker-key.ts";
 
 /** Name of the DaemonSet, of its container and of its ServiceAccount. */
 export const SPEAKER_NAME = "speaker";
 
 /** Long enough for every address of a speaker to have moved before it is killed. */
 const GRACE_PERIOD_SECONDS = 20;
+
+/** Where the key is mounted: MetalLB's place. */
+const KEY_FOLDER = "/etc/ml_secret_key";
 
 /** Control plane nodes announce too, as MetalLB has it. */
 const TOLERATIONS: Plain<V1Toleration[]> = [
@@ -38,13 +42,17 @@ export function speakerDaemonSet(owner: MetalLB, image: Image): Rendered<V1Daemo
         nodeSelector: { "kubernetes.io/os": "linux", ...nodeSelector },
         tolerations: [...TOLERATIONS, ...speakerTolerations],
         terminationGracePeriodSeconds: GRACE_PERIOD_SECONDS,
+        volumes: [{ name: "key", secret: { secretName: SPEAKER_KEY_NAME, defaultMode: 0o400 } }],
         securityContext: {
           runAsUser: 0,
           runAsGroup: 0,
           seccompProfile: { type: "RuntimeDefault" },
         },
       },
-      container: { securityContext: { capabilities: { drop: ["ALL"], add: ["NET_RAW"] } } },
+      container: {
+        securityContext: { capabilities: { drop: ["ALL"], add: ["NET_RAW"] } },
+        volumeMounts: [{ name: "key", mountPath: KEY_FOLDER, readOnly: true }],
+      },
       // The speaker's port is the host's, so it listens on loopback alone.
       probeHost: "127.0.0.1",
     }),
