@@ -10,7 +10,11 @@ import type { Schema } from "./crd.ts";
 interface OwnedBase {
   readonly kind: string;
   readonly displayName: string;
-  readonly resources: readonly { readonly kind: string; readonly version: string }[];
+  readonly resources: readonly {
+    readonly kind: string;
+    readonly name: string;
+    readonly version: string;
+  }[];
 }
 
 /** A kind as the ClusterServiceVersion has it, once a version. */
@@ -21,8 +25,8 @@ export interface Owned {
   readonly displayName: string;
   readonly description: string;
   readonly resources: OwnedBase["resources"];
-  readonly specDescriptors: readonly Descriptor[];
-  readonly statusDescriptors: readonly Descriptor[];
+  readonly specDescriptors?: readonly Descriptor[];
+  readonly statusDescriptors?: readonly Descriptor[];
 }
 
 interface BaseSpec {
@@ -179,10 +183,15 @@ function owned(kinds: readonly Kind[], bases: readonly OwnedBase[]): Owned[] {
       displayName: base.displayName,
       description: [kind.description, deprecationWarning].filter(Boolean).join(" "),
       resources: base.resources,
-      specDescriptors: specDescriptors(kind.spec as unknown as Schema),
-      statusDescriptors: statusDescriptors(kind.status as unknown as Schema),
+      ...listed("specDescriptors", specDescriptors(kind.spec as unknown as Schema)),
+      ...listed("statusDescriptors", statusDescriptors(kind.status as unknown as Schema)),
     }));
   });
+}
+
+/** An empty list is left out, as opm does. */
+function listed(name: string, list: readonly Descriptor[]): Record<string, readonly Descriptor[]> {
+  return list.length === 0 ? {} : { [name]: list };
 }
 
 /** A Deployment as OLM wants it, with the release's image. */

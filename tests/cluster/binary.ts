@@ -70,32 +70,49 @@ const GO_ENVIRONMENT = {
   GOFLAGS: "-buildvcs=false -mod=readonly",
 };
 
+/** Programs of one Go module that are compiled together. */
+export interface GoPrograms {
+  /** Folder with go.mod and go.sum. */
+  readonly source: string;
+  /** Begins the name of the folder that holds them. */
+  readonly name: string;
+  /** What is compiled, for people. */
+  readonly what: string;
+  /** About how long it takes, for people. */
+  readonly duration: string;
+  readonly linkerFlags: string;
+  /** Build tags, and packages if not all of the module's own. */
+  readonly tags?: string;
+  readonly packages?: readonly string[];
+}
+
 /** Shows one line that grows, at most once a second, or plain lines where nobody watches. */
-function progress(total: number): (done: number) => void {
+function progress(what: string, total: number): (done: number) => void {
   let shown = 0;
   return (done) => {
     const percent = Math.min(99, Math.floor((100 * done) / total));
     const step = process.stderr.isTTY ? 1 : 10;
     if (percent < shown + step) return;
     shown = percent - (percent % step);
-    const text = `compiling Kubernetes ${VERSION}: ${shown} %`;
+    const text = `compiling ${what}: ${shown} %`;
     process.stderr.write(process.stderr.isTTY ? `\r${text}` : `${text}\n`);
   };
 }
 
-async function compile(target: string): Promise<void> {
-  const list = await run(["go", "list", "-deps", "./..."], { cwd: SOURCE, env: GO_ENVIRONMENT });
-  const report = progress(list.trim().split("\n").length);
+async function compile(programs: GoPrograms, target: string): Promise<void> {
+  const { source, what, linkerFlags, tags = "", packages = ["./..."] } = programs;
+  const list = await run(["go", "list", "-deps", "-tags", tags, ...packages], {
+    cwd: source,
+    env: GO_ENVIRONMENT,
+  });
+  const report = progress(what, list.trim().split("\n").length);
+  const flags = ["-v", "-trimpath", "-tags", tags, "-ldflags", linkerFlags, "-o", `${target}/`];
   await new Promise<void>((resolve, reject) => {
-    const child = spawn(
-      "go",
-      ["build", "-v", "-trimpath", "-ldflags", LINKER_FLAGS, "-o", `${target}/`, "./..."],
-      {
-        cwd: SOURCE,
-        env: { ...process.env, ...GO_ENVIRONMENT },
-        stdio: ["ignore", "ignore", "pipe"],
-      },
-    );
+    const child = spawn("go", ["build", ...flags, ...packages], {
+      cwd: source,
+      env: { ...process.env, ...GO_ENVIRONMENT },
+      stdio: ["ignore", "ignore", "pipe"],
+    });
     let done = 0;
     let tail = "";
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
@@ -107,16 +124,17 @@ async function compile(target: string): Promise<void> {
     child.on("close", (status) => {
       if (process.stderr.isTTY) process.stderr.write("\n");
       if (status === 0) resolve();
-      else reject(new Error(`compiling the cluster's programs: ${tail.trim()}`));
+      else reject(new Error(`compiling ${what}: ${tail.trim()}`));
     });
   });
 }
 
-/** Folder with the programs `controlplane`, `lantool` and `web`, compiled if need be. */
-export async function compiledPrograms(): Promise<string> {
-  const names = globSync("**/*.{go,mod,sum}", { cwd: SOURCE });
-  const key = contentHash(SOURCE, names, LINKER_FLAGS, process.arch);
-  const folder = join(cacheDirectory(), `go-${key}`);
+/** Folder with the programs, compiled if need be. */
+export async function compiled(programs: GoPrograms): Promise<string> {
+  const { source, name, what, duration, linkerFlags, tags, packages = [] } = programs;
+  const settings = [linkerFlags, ...(tags === undefined ? [] : [tags]), ...packages, process.arch];
+  const key = contentHash(source, globSync("**/*.{go,mod,sum}", { cwd: source }), ...settings);
+  const folder = join(cacheDirectory(), `${name}-${key}`);
   if (existsSync(folder)) {
     utimesSync(folder, new Date(), new Date());
     return folder;
@@ -127,15 +145,26 @@ export async function compiledPrograms(): Promise<string> {
     if (existsSync(folder)) return folder;
     const draft = `${folder}.${process.pid}`;
     process.stderr.write(
-      "compiling Kubernetes from Go modules: once, about ten minutes on two cores\n",
+      `compiling ${what} from Go modules: once, about ${duration} on two cores\n`,
     );
     try {
-      await compile(draft);
+      await compile(programs, draft);
       renameSync(draft, folder);
     } finally {
       rmSync(draft, { recursive: true, force: true });
     }
     return folder;
+  });
+}
+
+/** Folder with the programs `controlplane`, `lantool` and `web`, compiled if need be. */
+export async function compiledPrograms(): Promise<string> {
+  return await compiled({
+    source: SOURCE,
+    name: "go",
+    what: `Kubernetes ${VERSION}`,
+    duration: "ten minutes",
+    linkerFlags: LINKER_FLAGS,
   });
 }
 

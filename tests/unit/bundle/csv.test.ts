@@ -19,8 +19,8 @@ interface Owned {
   readonly displayName: string;
   readonly description: string;
   readonly resources: readonly unknown[];
-  readonly specDescriptors: readonly Descriptor[];
-  readonly statusDescriptors: readonly Descriptor[];
+  readonly specDescriptors?: readonly Descriptor[];
+  readonly statusDescriptors?: readonly Descriptor[];
 }
 
 interface PodSpec {
@@ -119,12 +119,12 @@ describe("each kind in the ClusterServiceVersion", () => {
       });
 
       test("has a descriptor of every spec field", () => {
-        const described = found?.specDescriptors.map(({ path }) => path);
+        const described = found?.specDescriptors?.map(({ path }) => path) ?? [];
         expect(described).toEqual(paths(properties?.["spec"], "", true));
       });
 
       test("has a descriptor of every status field", () => {
-        const described = found?.statusDescriptors.map(({ path }) => path);
+        const described = found?.statusDescriptors?.map(({ path }) => path) ?? [];
         expect(described).toEqual(paths(properties?.["status"], "", false));
       });
 
