@@ -83,6 +83,8 @@ interface OwnerSet {
   /** Every record, tombstones too. */
   readonly records: Map<Address, Claim>;
   held: number;
+  /** The life is that of a live member: its claims are part of the whole table's digest. */
+  counted: boolean;
 }
 
 type Holders = Claim | Claim[];
@@ -90,6 +92,7 @@ type Holders = Claim | Claim[];
 /** All claims that are known, by life and by address. */
 export class ClaimTable {
   readonly #sets = new Map<Life, OwnerSet>();
+  readonly #counted = new DigestSum();
   /** Claims that are not released; an array only in the rare case of several. */
   readonly #holders = new Map<Address, Holders>();
   /** Highest term seen, where no record that is held says it. */
@@ -147,6 +150,20 @@ export class ClaimTable {
     return this.#sets.get(life)?.sum.value() ?? EMPTY_DIGEST;
   }
 
+  /** Has the claims of a life be part of the whole table's digest, or no longer. */
+  setCounted(life: Life, counted: boolean): void {
+    const set = counted ? this.#setOf(life) : this.#sets.get(life);
+    if (set === undefined || set.counted === counted) return;
+    set.counted = counted;
+    if (counted) this.#counted.add(set.sum);
+    else this.#counted.remove(set.sum);
+  }
+
+  /** Gives the digest of the claims of all lives that are counted. */
+  table(): Digest {
+    return this.#counted.value();
+  }
+
   /** Gives the digests of a life's buckets, for comparing where two views of it differ. */
   buckets(life: Life): Digest[] {
     const sums = Array.from({ length: BUCKETS }, () => new DigestSum());
@@ -186,7 +203,7 @@ export class ClaimTable {
   #setOf(life: Life): OwnerSet {
     let set = this.#sets.get(life);
     if (set === undefined) {
-      set = { sum: new DigestSum(), records: new Map(), held: 0 };
+      set = { sum: new DigestSum(), records: new Map(), held: 0, counted: false };
       this.#sets.set(life, set);
     }
     return set;
@@ -199,6 +216,7 @@ export class ClaimTable {
 
   #hold(set: OwnerSet, claim: Claim): void {
     set.sum.add(claim.digest);
+    if (set.counted) this.#counted.add(claim.digest);
     set.held++;
     const holders = this.#holders.get(claim.address);
     if (holders === undefined) this.#holders.set(claim.address, claim);
@@ -208,6 +226,7 @@ export class ClaimTable {
 
   #unhold(set: OwnerSet, claim: Claim): void {
     set.sum.remove(claim.digest);
+    if (set.counted) this.#counted.remove(claim.digest);
     set.held--;
     const holders = this.#holders.get(claim.address);
     if (holders === claim) {

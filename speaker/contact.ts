@@ -13,6 +13,8 @@ export class Contact {
   /** When one of a member that counts was, on the clock and in running time. */
   companyAt = -Infinity;
   companyRunning = -Infinity;
+  /** Running time when the LAN was last found silent: while nothing comes in, silence says nothing. */
+  deafRunning = -Infinity;
   readonly #limit: number;
   #at: number;
 
@@ -38,6 +40,16 @@ export class Contact {
     if (!counts) return;
     this.companyAt = now;
     this.companyRunning = this.running;
+  }
+
+  /** Notes that the LAN was asked and that no frame came in. */
+  heardNothing(): void {
+    this.deafRunning = this.running;
+  }
+
+  /** Gives for how long no member was heard although frames came in, in running time. */
+  loneliness(): number {
+    return this.running - Math.max(this.companyRunning, this.deafRunning);
   }
 
   /** Tells whether silence counts at the moment. */

@@ -108,7 +108,7 @@ export class Fence {
     // A word that was asked for before the fence went up, or before a pause, says nothing of now.
     const isAsked = this.#askedAt >= this.#since && witness.at > this.#askedAt;
     if (this.#hasCompany() || !isAsked) return;
-    if (witness.heard && !witness.answered) this.lower();
+    if (witness.reached && !witness.answered) this.lower();
   }
 
   /** Does what is due, and gives when to come back. */

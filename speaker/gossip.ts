@@ -41,7 +41,6 @@ export interface GossipHost {
   learnClaim(claim: Claim, from: string): void;
   heardAt(name: string): number;
   ping(name: string): void;
-  table(): Digest;
 }
 
 interface News {
@@ -120,7 +119,7 @@ export class Gossip {
     return (
       record !== undefined &&
       sameDigest(beat.members, roster.digest()) &&
-      sameDigest(beat.table, this.#host.table()) &&
+      sameDigest(beat.table, claims.table()) &&
       (beat.joining || sameDigest(beat.own, claims.digest(record.life)))
     );
   }

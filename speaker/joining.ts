@@ -25,7 +25,7 @@ const NONCE_SPAN = 2 ** 48;
 const START_STAGGER_MS = 500;
 /** Synchronised or not, a joiner does not wait longer for equal digests. */
 const SYNC_CAP_MS = 10_000;
-const JOINERS_TOLD = 6;
+const JOINERS_TOLD = 12;
 /** An active member looks for nodes that it never met so often, in intervals. */
 const SEEK_INTERVALS = 10;
 
@@ -73,7 +73,7 @@ export class Joining {
   readonly #comparedAt = new Map<string, number>();
   readonly #triedAt = new Map<string, number>();
   #joinersKnown: MemberRecord[] = [];
-  #joinersRevision = -1;
+  #joinersAt = -Infinity;
   #nonces: number[] = [];
   #nonceAt = -Infinity;
   #hasHints = false;
@@ -201,9 +201,9 @@ export class Joining {
 
   /** Gives those that are joining like oneself. */
   #joiners(): readonly MemberRecord[] {
-    const { roster, self } = this.#context;
-    if (this.#joinersRevision === roster.revision) return this.#joinersKnown;
-    this.#joinersRevision = roster.revision;
+    const { roster, self, now, timing } = this.#context;
+    if (now - this.#joinersAt < timing.interval / 2) return this.#joinersKnown;
+    this.#joinersAt = now;
     this.#joinersKnown = [];
     for (const record of roster.records()) {
       if (isJoiner(record) && record.name !== self) this.#joinersKnown.push(record);
@@ -224,7 +224,7 @@ export class Joining {
     this.#host.activate(how);
     if (how !== "cold") return;
     // Nobody is anybody's neighbour yet, so the first news of oneself goes straight to some.
-    const near = this.#hintRings.neighbours(self, (name) => name !== self);
+    const near = this.#hintRings.neighbours(self);
     const records = [this.#host.ownRecord()];
     const some = sample(this.#joiners(), 8, random).map(({ name }) => name);
     for (const name of new Set([...near, ...some])) {
@@ -249,7 +249,7 @@ export class Joining {
       return;
     }
     if (quiet < START_QUIET_MS && waited < START_CAP_MS) return;
-    const place = others.filter(({ name }) => roster.rings.compare(name, self) < 0).length;
+    const place = others.filter(({ name }) => roster.compareByRing(name, self) < 0).length;
     const patience = Math.min(place, 8) * START_STAGGER_MS;
     if (quiet >= START_QUIET_MS + patience || waited >= START_CAP_MS + patience) {
       this.#finish("cold");
@@ -302,7 +302,7 @@ export class Joining {
 
   #sayHello(): void {
     const { outbox, random, self } = this.#context;
-    const near = this.#hintRings.neighbours(self, (name) => name !== self);
+    const near = this.#hintRings.neighbours(self);
     const targets = new Set([...near, ...sample(this.#hintNames, 4, random)]);
     for (const lead of this.#leads) targets.add(lead.name);
     this.#leads = [];

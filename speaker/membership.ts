@@ -9,7 +9,6 @@
 import { createHash } from "node:crypto";
 import type { Claim, Life } from "./claims.ts";
 import { count, type Context } from "./context.ts";
-import { DigestSum, type Digest } from "./digest.ts";
 import { Fence } from "./fence.ts";
 import { Gossip } from "./gossip.ts";
 import { Joining, type Hint, type Stranger } from "./joining.ts";
@@ -79,10 +78,6 @@ export class Membership {
   #own: MemberRecord;
   #wanted: readonly string[] = [];
   #wantedRevision: unknown;
-  #table: Digest = { high: 0, low: 0 };
-  #tableRevision = -1;
-  /** Raised when the digests of a beat may have changed. */
-  tableRevision = 0;
   #forgetAt: number;
   #expected = Infinity;
   #lastFrameAt: number;
@@ -226,17 +221,11 @@ export class Membership {
     return this.#host.idOf(name);
   }
 
-  /** Gives the digest of the claims of all live members. */
-  table(): Digest {
-    if (this.#tableRevision === this.tableRevision) return this.#table;
-    this.#tableRevision = this.tableRevision;
+  /** Keeps the table's digest in step with who counts. */
+  #recount(name: string): void {
     const { roster, claims } = this.#context;
-    const sum = new DigestSum();
-    for (const record of roster.records()) {
-      if (isLive(record)) sum.add(claims.digest(record.life));
-    }
-    this.#table = sum.value();
-    return this.#table;
+    const record = roster.get(name);
+    if (record !== undefined) claims.setCounted(record.life, isLive(record));
   }
 
   #note(name: string): void {
@@ -399,7 +388,7 @@ export class Membership {
     const { roster, now, self } = this.#context;
     this.#own = record;
     roster.apply(record, now);
-    this.tableRevision++;
+    this.#recount(self);
     this.gossip.spreadMember(record);
     this.#host.memberChanged(self);
   }
@@ -421,7 +410,7 @@ export class Membership {
     this.#note(news.name);
     const change = roster.apply(news, now);
     if (change === "none") return;
-    this.tableRevision++;
+    this.#recount(news.name);
     const after = roster.get(news.name);
     if (before !== undefined && change === "life") this.#retire(before.life);
     if (after === undefined) return;
@@ -475,7 +464,6 @@ export class Membership {
     // Of a life that is unknown nothing is kept: a comparison brings it with the member's record.
     if (roster.ofLife(claim.life) === undefined) return;
     if (!this.#host.claimed(claim)) return;
-    this.tableRevision++;
     if (isLive(this.#own)) this.gossip.spreadClaim(claim, from);
   }
 
@@ -488,7 +476,7 @@ export class Membership {
     if (alone) this.#host.provedGone(name);
     const dead = { ...record, dead: true };
     roster.apply(dead, now);
-    this.tableRevision++;
+    this.#recount(name);
     this.gossip.spreadMember(dead);
     outbox.send(name, { type: "members", records: [dead] });
     this.#host.memberChanged(name);
@@ -562,7 +550,7 @@ export class Membership {
       wanted: () => this.#wantedNow(),
       beatFields: () => ({
         own: context.claims.digest(context.life),
-        table: this.table(),
+        table: context.claims.table(),
         members: context.roster.digest(),
         joining: this.joining.isJoining,
         versions: context.versions,
@@ -586,7 +574,7 @@ export class Membership {
 
   #agreesInAll(beat: Beat): boolean {
     const { roster } = this.#context;
-    const [table, members] = [this.table(), roster.digest()];
+    const [table, members] = [this.#context.claims.table(), roster.digest()];
     return (
       beat.table.low === table.low &&
       beat.table.high === table.high &&
@@ -606,8 +594,7 @@ export class Membership {
       learnClaim: (claim: Claim, from: string) => this.#learnClaim(claim, from),
       heardAt: (name: string) => this.#peers.get(name)?.heardAt ?? -Infinity,
       ping: (name: string) => this.watch.send(name, "ping"),
-      table: () => this.table(),
-    };
+          };
   }
 
   #joinHost() {
@@ -621,8 +608,9 @@ export class Membership {
       compare: (name: string) => this.gossip.compare(name),
       agrees: (name: string, beat: Beat) => this.gossip.agrees(name, beat),
       giveUp: (name: string) => {
+        const life = context.roster.get(name)?.life;
         context.roster.forget(name);
-        this.tableRevision++;
+        if (life !== undefined) context.claims.setCounted(life, false);
         this.#host.memberChanged(name);
       },
       activate: (how: "joined" | "cold" | "alone") => {

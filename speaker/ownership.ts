@@ -765,8 +765,9 @@ export class Ownership {
   // --- Orphans ---------------------------------------------------------------------------------
 
   #scan(): void {
-    this.#scanAt = Infinity;
     const { now } = this.#context;
+    this.#scanAt = now < this.#claimsFrom ? this.#claimsFrom : Infinity;
+    if (now < this.#claimsFrom) return;
     for (const [address, orphan] of this.#orphans) {
       if (!orphan.probing && (now >= orphan.nextAt || this.#isFirstNow(address))) {
         this.#dirty.add(address);

@@ -41,6 +41,8 @@ export interface Witness {
   readonly answered: boolean;
   /** Frames come in at all: I am not the deaf one. */
   readonly heard: boolean;
+  /** Somebody answered a request of mine: what I send goes out, too. */
+  readonly reached: boolean;
 }
 
 /** A neighbour that was silent for too long, until it is heard or dead. */

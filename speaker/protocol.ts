@@ -52,8 +52,12 @@ export type Event =
   | {
       readonly type: "witness";
       readonly subject: string;
+      /** The subject's MAC answered for one of the addresses; of one's own: anybody else's did. */
       readonly answered: boolean;
+      /** Any frame of another host came in within the last two intervals. */
       readonly heard: boolean;
+      /** Any host answered a request of this speaker. */
+      readonly reached: boolean;
     }
   /** Answers a probe. */
   | {
@@ -207,11 +211,6 @@ export class Protocol {
     return this.#context.counters;
   }
 
-  /** Gives the digest of all live members' claims. */
-  get table() {
-    return this.#membership.table();
-  }
-
   #take(event: Event): void {
     const { now } = this.#context;
     switch (event.type) {
@@ -320,7 +319,6 @@ export class Protocol {
         this.#context.actions.push({ type: "left", forced });
       },
       spread: (claim: Claim) => {
-        this.#membership.tableRevision++;
         this.#membership.gossip.spreadClaim(claim);
       },
     };

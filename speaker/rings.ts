@@ -61,14 +61,14 @@ export class Rings {
 
   /**
    * Gives the neighbours of a name, which need not be on the rings itself: on each ring the next
-   * and the previous name that `counts`, those chosen already skipped. At most four.
+   * and the previous name, those chosen already skipped. At most four.
    */
-  neighbours(name: string, counts: (name: string) => boolean): string[] {
+  neighbours(name: string): string[] {
     const chosen: string[] = [];
     for (const [ring, spots] of this.#rings.entries()) {
       const start = this.#find(spots, { position: this.#position(ring, name), name });
       for (const step of [1, -1]) {
-        const found = walk(spots, start, step, name, chosen, counts);
+        const found = walk(spots, start, step, name, chosen);
         if (found !== undefined) chosen.push(found);
       }
     }
@@ -99,14 +99,14 @@ function walk(
   step: number,
   name: string,
   chosen: readonly string[],
-  counts: (name: string) => boolean,
 ): string | undefined {
   const length = spots.length;
   // Walking backwards starts one before the spot; forwards the spot itself may be the name's own.
   for (let i = 0, at = step > 0 ? start : start - 1; i < length; i++, at += step) {
     const candidate = spots[((at % length) + length) % length]?.name;
-    if (candidate === undefined || candidate === name || chosen.includes(candidate)) continue;
-    if (counts(candidate)) return candidate;
+    if (candidate !== undefined && candidate !== name && !chosen.includes(candidate)) {
+      return candidate;
+    }
   }
   return undefined;
 }

@@ -115,11 +115,11 @@ function isNewerContent(news: MemberRecord, known: MemberRecord): boolean {
 /** The members as one speaker sees them. */
 export class Roster {
   readonly self: string;
-  readonly rings: Rings;
+  readonly #rings: Rings;
+  /** Only those that count, so that finding a neighbour never walks over a dead half. */
+  readonly #liveRings: Rings;
   /** Raised whenever somebody begins or ceases to count. */
   liveRevision = 0;
-  /** Raised whenever anything changes. */
-  revision = 0;
   readonly #members = new Map<string, Member>();
   readonly #nameOfLife = new Map<Life, string>();
   readonly #dead = new Set<string>();
@@ -129,7 +129,8 @@ export class Roster {
   /** Knows nobody, not even itself. */
   constructor(self: string, position?: RingPosition) {
     this.self = self;
-    this.rings = new Rings(position);
+    this.#rings = new Rings(position);
+    this.#liveRings = new Rings(position);
   }
 
   /** Gives the record of a member. */
@@ -199,12 +200,17 @@ export class Roster {
 
   /** Gives the neighbours of a member among those that count. */
   neighbours(name: string): string[] {
-    return this.rings.neighbours(name, (other) => this.isLive(other));
+    return this.#liveRings.neighbours(name);
+  }
+
+  /** Compares two names by their place on the first ring. */
+  compareByRing(a: string, b: string): number {
+    return this.#rings.compare(a, b);
   }
 
   /** Gives the neighbours that a member would have if nobody had died. */
   idealNeighbours(name: string): string[] {
-    return this.rings.neighbours(name, () => true);
+    return this.#rings.neighbours(name);
   }
 
   /** Merges what somebody says of a member into what is known. */
@@ -227,14 +233,14 @@ export class Roster {
   forget(name: string): void {
     const member = this.#members.get(name);
     if (member === undefined) return;
-    this.revision++;
     if (isLive(member.record)) this.#uncount(member);
     this.#members.delete(name);
     this.#dead.delete(name);
     if (this.#nameOfLife.get(member.record.life) === name) {
       this.#nameOfLife.delete(member.record.life);
     }
-    this.rings.remove(name);
+    this.#rings.remove(name);
+    this.#liveRings.remove(name);
   }
 
   #insert(record: MemberRecord, now: number): void {
@@ -264,7 +270,6 @@ export class Roster {
   }
 
   #settle(member: Member, now: number): void {
-    this.revision++;
     const { record } = member;
     const { name } = record;
     if (isLive(record)) {
@@ -279,8 +284,10 @@ export class Roster {
       member.diedAt = now;
     }
     // The dead stay on the rings: that is how the two sides of a partition find each other.
-    if (mourned || isLive(record)) this.rings.add(name);
-    else this.rings.remove(name);
+    if (mourned || isLive(record)) this.#rings.add(name);
+    else this.#rings.remove(name);
+    if (isLive(record)) this.#liveRings.add(name);
+    else this.#liveRings.remove(name);
   }
 }
 

@@ -198,6 +198,7 @@ export class Watch {
 
   /** Takes what the LAN says of a suspect. */
   witness(subject: string, witness: Witness): void {
+    if (!witness.heard) this.contact.heardNothing();
     const peer = this.watched.get(subject);
     if (peer !== undefined && peer.heardAt < witness.at) peer.witness = witness;
   }
@@ -293,7 +294,8 @@ export class Watch {
       this.#context.actions.push({ type: "witness", subject: peer.name, addresses });
     }
     this.#lonelyAt = Math.min(this.#lonelyAt, now + timing.interval / 5);
-    if (silence >= timing.suspect && this.#lonelyRounds >= 3) this.#judgeAlone(suspects);
+    const isLong = this.contact.loneliness() >= timing.suspect;
+    if (isLong && this.#lonelyRounds >= 3) this.#judgeAlone(suspects);
   }
 
   #judgeAlone(suspects: readonly Peer[]): void {
@@ -436,7 +438,9 @@ export class Watch {
     const { now, timing } = this.#context;
     let [hears, acked] = [false, false];
     for (const peer of this.watched.values()) {
-      if (now - peer.heardAt < timing.contact) hears = true;
+      // Who hears nothing cannot acknowledge, and says so.
+      const isDeaf = this.#context.roster.get(peer.name)?.deaf === true;
+      if (now - peer.heardAt < timing.contact && !isDeaf) hears = true;
       if (now - peer.ackedSentAt < timing.unheard) acked = true;
     }
     if (!hears) this.#hearsSince = Infinity;

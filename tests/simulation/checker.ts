@@ -311,7 +311,7 @@ export function unsettled(
         );
       }
     }
-    const [a, b] = [protocol.table, first.protocol.table];
+    const [a, b] = [protocol.claims.table(), first.protocol.claims.table()];
     if (a.low !== b.low || a.high !== b.high) problems.push(`${node.name}'s table differs`);
     const [c, d] = [protocol.roster.digest(), first.protocol.roster.digest()];
     if (c.low !== d.low || c.high !== d.high) problems.push(`${node.name}'s members differ`);
