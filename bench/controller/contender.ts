@@ -1,0 +1,170 @@
+/** The two controllers as processes against one control plane, each with a class of its own. */
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { build } from "esbuild";
+import { formatRenderedConfig } from "../../api/rendered-config.ts";
+import type { ControlPlane } from "../../tests/support/control-plane.ts";
+import { eventually } from "../../tests/support/eventually.ts";
+import type { Peer } from "./peer.ts";
+
+const TREE = join(import.meta.dirname, "../..");
+const BUNDLE = join(TREE, "build/bench/controller.mjs");
+const NAMESPACE = "metallb-system";
+/** Four times what the largest burst needs. */
+export const ADDRESSES = ["10.128.0.0/16"];
+
+/** One of the two. */
+export interface Contender {
+  readonly name: "ours" | "peer";
+  readonly loadBalancerClass: string;
+  /** Starts it; it is there when it is ready. */
+  start(): Promise<Running>;
+}
+
+/** A contender that runs. */
+export interface Running extends AsyncDisposable {
+  readonly pid: number;
+  /** Milliseconds from start to ready. */
+  readonly readyMs: number;
+}
+
+/** Bundles our controller as the image has it, and gives it what it needs. */
+export async function ours(plane: ControlPlane): Promise<Contender> {
+  const loadBalancerClass = "bench.example/ours";
+  await build({
+    absWorkingDir: TREE,
+    entryPoints: ["controller/main.ts"],
+    outfile: BUNDLE,
+    bundle: true,
+    minify: true,
+    keepNames: true,
+    platform: "node",
+    target: "node24",
+    format: "esm",
+    banner: {
+      js: 'import{createRequire as __createRequire}from"node:module";const require=__createRequire(import.meta.url);',
+    },
+    logLevel: "error",
+  });
+  await plane.kubectl("apply", "-f", join(TREE, "config/default/namespace.yaml"));
+  await plane.kubectl("apply", "-k", join(TREE, "config/crd"));
+  await plane.kubectl("apply", "-f", join(TREE, "config/rbac/controller.yaml"));
+  const config = formatRenderedConfig({
+    "address-pools": [
+      {
+        name: "pool",
+        protocol: "layer2",
+        addresses: [...ADDRESSES],
+        "auto-assign": true,
+        "avoid-buggy-ips": false,
+        priority: 0,
+        namespaces: [],
+        "namespace-selectors": [],
+        "service-selectors": [],
+        "cooldown-seconds": 0,
+        "node-selectors": [],
+        interfaces: [],
+        "announce-from": "AllNodes",
+      },
+    ],
+    "log-level": "warn",
+    "load-balancer-class": loadBalancerClass,
+    "ignore-exclude-load-balancers": false,
+    "excluded-interfaces": [],
+  });
+  const path = `/api/v1/namespaces/${NAMESPACE}/configmaps`;
+  const metadata = { name: "config", namespace: NAMESPACE };
+  await post(plane, path, { apiVersion: "v1", kind: "ConfigMap", metadata, data: { config } });
+  const kubeconfig = await plane.kubeconfigFor(NAMESPACE, "controller");
+  return {
+    name: "ours",
+    loadBalancerClass,
+    start: async () => {
+      const port = await freePort();
+      const child = spawn(process.execPath, ["--disable-sigusr1", BUNDLE], {
+        env: {
+          KUBECONFIG: kubeconfig,
+          POD_NAMESPACE: NAMESPACE,
+          POD_NAME: "controller-0",
+          PROBE_PORT: String(port),
+          METRICS_PORT: "0",
+        },
+        stdio: ["ignore", "ignore", "inherit"],
+      });
+      return running(child, async () => (await fetch(`http://127.0.0.1:${port}/readyz`)).ok);
+    },
+  };
+}
+
+/** Gives the peer what it needs. */
+export async function theirs(plane: ControlPlane, peer: Peer): Promise<Contender> {
+  const loadBalancerClass = "bench.example/peer";
+  // ServiceL2Status is a kind of ours too, and the peer's controller does not read it.
+  for (const kind of [
+    "ipaddresspools",
+    "l2advertisements",
+    "bgpadvertisements",
+    "bgppeers",
+    "bfdprofiles",
+    "communities",
+    "servicebgpstatuses",
+  ]) {
+    await plane.kubectl("apply", "-f", join(peer.crds, `bases/metallb.io_${kind}.yaml`));
+  }
+  await plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s");
+  await post(plane, `/apis/metallb.io/v1beta1/namespaces/${NAMESPACE}/ipaddresspools`, {
+    apiVersion: "metallb.io/v1beta1",
+    kind: "IPAddressPool",
+    metadata: { name: "pool", namespace: NAMESPACE },
+    spec: { addresses: ["10.129.0.0/16"] },
+  });
+  return {
+    name: "peer",
+    loadBalancerClass,
+    start: async () => {
+      const port = await freePort();
+      const child = spawn(
+        peer.controller,
+        [
+          `--port=${port}`,
+          "--webhook-mode=disabled",
+          "--log-level=error",
+          `--lb-class=${loadBalancerClass}`,
+          `--namespace=${NAMESPACE}`,
+        ],
+        { env: { KUBECONFIG: plane.kubeconfig }, stdio: "ignore" },
+      );
+      return running(child, async () => (await fetch(`http://127.0.0.1:${port}/metrics`)).ok);
+    },
+  };
+}
+
+async function running(child: ChildProcess, isReady: () => Promise<boolean>): Promise<Running> {
+  const start = performance.now();
+  await eventually(async () => isReady().catch(() => false), { deadlineMs: 120_000 });
+  return {
+    pid: child.pid ?? 0,
+    readyMs: performance.now() - start,
+    [Symbol.asyncDispose]: async () => {
+      const exit = once(child, "exit");
+      child.kill("SIGTERM");
+      await exit;
+    },
+  };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  await once(server.close(), "close");
+  return port;
+}
+
+async function post(plane: ControlPlane, path: string, body: object): Promise<void> {
+  const { status, body: answer } = await plane.call({ method: "POST", path, body });
+  if (status !== 201) throw new Error(`POST ${path}: ${status} ${JSON.stringify(answer)}`);
+}
