@@ -1,0 +1,171 @@
+import { describe, expect, test } from "@jest/globals";
+import { Allocator } from "../../../controller/allocator.ts";
+import { ControllerMetrics } from "../../../controller/metrics.ts";
+import { Convergence } from "../../../controller/convergence.ts";
+import { differs, poolStatus } from "../../../controller/pool-status.ts";
+import { Quarantine } from "../../../controller/quarantine.ts";
+import { Metrics } from "../../../kubernetes/metrics.ts";
+import { address } from "../../../packet/address/address.ts";
+import { poolConfig, pools, request, service } from "./objects.ts";
+
+const ONE = address("10.0.0.1");
+const CONFLICT = {
+  address: ONE,
+  hardwareAddress: "02:00:00:00:00:01",
+  since: "2026-01-01T00:00:00Z",
+};
+const ENTRY = {
+  address: "10.0.0.1",
+  hardwareAddress: CONFLICT.hardwareAddress,
+  since: CONFLICT.since,
+};
+
+describe("the mark of an address in conflict", () => {
+  test("is made by a report, and stays when the report goes with its Service", () => {
+    const quarantine = new Quarantine();
+    quarantine.report([CONFLICT], [], "now");
+    quarantine.report([], [], "now");
+    expect([...quarantine.addresses]).toEqual([ONE]);
+    expect(quarantine.entry(ONE)).toEqual(ENTRY);
+  });
+
+  test("says when it was made, if the report does not", () => {
+    const quarantine = new Quarantine();
+    quarantine.report([{ ...CONFLICT, hardwareAddress: "", since: "" }], [], "now");
+    expect(quarantine.entry(ONE)).toEqual({ address: "10.0.0.1", since: "now" });
+  });
+
+  test("is read from the pool's status, so that it outlives the controller", () => {
+    const quarantine = new Quarantine();
+    quarantine.list("a", [ENTRY, { address: "fish", since: "" }]);
+    expect([...quarantine.addresses]).toEqual([ONE]);
+    expect(quarantine.entry(ONE)).toEqual(ENTRY);
+  });
+
+  test("goes when somebody takes it out of the status, but not before it was in it", () => {
+    const quarantine = new Quarantine();
+    quarantine.report([CONFLICT], [], "now");
+    quarantine.report([], [], "now");
+    quarantine.list("a", []);
+    expect(quarantine.addresses.size).toBe(1);
+    quarantine.list("a", [ENTRY]);
+    quarantine.list("b", []);
+    expect(quarantine.addresses.size).toBe(1);
+    quarantine.list("a", []);
+    expect(quarantine.addresses.size).toBe(0);
+  });
+
+  test("does not go while a speaker still reports the conflict", () => {
+    const quarantine = new Quarantine();
+    quarantine.report([CONFLICT], [ONE], "now");
+    quarantine.list("a", [ENTRY]);
+    quarantine.list("a", []);
+    expect(quarantine.addresses.size).toBe(1);
+  });
+
+  test("goes when the address is announced unopposed", () => {
+    const quarantine = new Quarantine();
+    quarantine.report([CONFLICT], [], "now");
+    quarantine.report([], [ONE], "now");
+    expect(quarantine.addresses.size).toBe(0);
+  });
+});
+
+describe("the status of a pool", () => {
+  function filled(count: number): Allocator {
+    const allocator = new Allocator();
+    allocator.setPools(
+      pools(poolConfig("a", ["10.0.0.0/24", "fd00::/64"]), poolConfig("b", ["10.1.0.1"])),
+    );
+    for (let n = 0; n < count; n++) allocator.allocate(request(`s${n}`), 0);
+    return allocator;
+  }
+
+  test("counts each family, and says who holds what", () => {
+    const quarantine = new Quarantine();
+    const allocator = filled(1);
+    quarantine.report([{ ...CONFLICT, address: address("10.0.0.9") }], [], "now");
+    allocator.setQuarantined(quarantine.addresses);
+    expect(poolStatus("a", allocator, quarantine)).toEqual({
+      assignedIPv4: 1,
+      assignedIPv6: 0,
+      availableIPv4: 254,
+      availableIPv6: Number.MAX_SAFE_INTEGER,
+      holders: [{ address: "10.0.0.0", namespace: "default", name: "s0" }],
+      moreHolders: 0,
+      quarantined: [{ ...ENTRY, address: "10.0.0.9" }],
+    });
+  });
+
+  test("lists a hundred holders, sharing ones by name, and counts the others", () => {
+    const allocator = filled(120);
+    const shared = (name: string, port: string) =>
+      request(name, { addresses: [ONE], terms: { key: "k", ports: [port] } });
+    allocator.release("default/s1", 0);
+    allocator.allocate(shared("z", "TCP/1"), 0);
+    allocator.allocate(shared("y", "TCP/2"), 0);
+    const status = poolStatus("a", allocator, new Quarantine());
+    expect(status.holders).toHaveLength(100);
+    expect(status.holders?.slice(0, 3).map(({ name }) => name)).toEqual(["s0", "y", "z"]);
+    expect(status.moreHolders).toBe(21);
+  });
+
+  test("is empty for a pool that is not in effect", () => {
+    expect(poolStatus("gone", filled(1), new Quarantine())).toEqual({});
+  });
+
+  test("differs only in what is ours, whatever order the server gives fields in", () => {
+    const desired = poolStatus("a", filled(1), new Quarantine());
+    const observed = {
+      ...desired,
+      holders: [{ name: "s0", namespace: "default", address: "10.0.0.0" }],
+      conditions: [],
+    };
+    expect(differs(observed, desired)).toBe(false);
+    expect(differs({ ...observed, assignedIPv4: 2 }, desired)).toBe(true);
+    expect(differs(undefined, desired)).toBe(true);
+    expect(differs({ ...observed, quarantined: undefined as never }, desired)).toBe(false);
+    expect(differs(undefined, {})).toBe(false);
+    expect(differs({ holders: [] }, {})).toBe(false);
+  });
+});
+
+describe("metrics", () => {
+  test("tell how full pools are, and forget those that are gone", async () => {
+    const metrics = new Metrics();
+    const subject = new ControllerMetrics(metrics);
+    const convergence = new Convergence();
+    convergence.configure(
+      pools(poolConfig("a", ["10.0.0.0/30", "fd00::/126"]), poolConfig("b", ["10.1.0.1"])),
+      "",
+    );
+    convergence.observe(service("one"), 0);
+    convergence.observe(
+      service("two", { annotations: { "address-pool": "b", loadBalancerIPs: "10.1.0.1" } }),
+      0,
+    );
+    convergence.observe(service("three", { created: 1, annotations: { "address-pool": "b" } }), 0);
+    convergence.settle(0);
+    subject.show(convergence);
+    subject.configuration("taken");
+    const text = await metrics.registry.metrics();
+    for (const line of [
+      'metallb_allocator_addresses_total{pool="a"} 8',
+      'metallb_allocator_ipv4_addresses_total{pool="a"} 4',
+      'metallb_allocator_ipv6_addresses_in_use_total{pool="a"} 0',
+      'metallb_allocator_addresses_in_use_total{pool="b"} 1',
+      "metallb_allocator_services_waiting 1",
+      "metallb_k8s_client_config_loaded_bool 1",
+      "metallb_k8s_client_config_stale_bool 0",
+    ]) {
+      expect(text).toContain(line);
+    }
+    convergence.configure(pools(poolConfig("a", ["10.0.0.0/30"])), "");
+    subject.show(convergence);
+    subject.configuration("refused");
+    const after = await metrics.registry.metrics();
+    expect(after).not.toContain('pool="b"');
+    expect(after).toContain("metallb_k8s_client_config_stale_bool 1");
+    expect(after).toContain("metallb_k8s_client_config_loaded_bool 1");
+  });
+});
