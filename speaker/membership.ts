@@ -24,6 +24,8 @@ import { Watch } from "./watch.ts";
 const STRANGERS = 2048;
 /** The dead that the API no longer knows are forgotten after so long. */
 const FORGET_MS = 600_000;
+/** For so many intervals after a member was found alive, the two sides still learn of each other. */
+const HEALING = 10;
 
 /** A datagram whose tag was right. */
 export interface Packet {
@@ -364,19 +366,23 @@ export class Membership {
   }
 
   #toldDead(peer: Peer, refutation: number): void {
-    const { roster } = this.#context;
     if (refutation < this.#own.refutation) {
       const message = { type: "members", records: [this.#own] } as const;
       this.#tell(peer, () => this.#context.outbox.send(peer.name, message));
       return;
     }
     this.#refute(refutation);
-    // Told by one that is dead to me, this is a partition healing: then everybody is told so.
-    if (roster.isLive(peer.name)) this.#fenceAsDead();
+    this.#fenceAsDead(peer.name);
   }
 
-  #fenceAsDead(): void {
-    if (this.#context.roster.isLive(this.#context.self)) this.fence.raise("told-dead");
+  /**
+   * Told so by one that is dead to me, or was until now, this is a partition healing: then everybody
+   * is told to be dead, and if all stopped nobody would be left to answer.
+   */
+  #fenceAsDead(by: string): void {
+    const { roster, self, now, timing } = this.#context;
+    const isHealing = !roster.isLive(by) || now - roster.roseAt(by) < HEALING * timing.interval;
+    if (!isHealing && roster.isLive(self)) this.fence.raise("told-dead");
   }
 
   #refute(refutation: number): void {
@@ -428,7 +434,7 @@ export class Membership {
 
   #learnOfSelf(news: MemberRecord, from: string, isNews: boolean): void {
     const own = this.#own;
-    const { roster, outbox } = this.#context;
+    const { outbox } = this.#context;
     if (news.life === own.life) {
       if (!news.dead || news.epoch !== own.epoch) return;
       if (news.refutation < own.refutation) {
@@ -436,7 +442,7 @@ export class Membership {
         return;
       }
       this.#refute(news.refutation);
-      if (isNews && roster.isLive(from)) this.#fenceAsDead();
+      if (isNews) this.#fenceAsDead(from);
       return;
     }
     if (!isLaterLife(news, own)) {
@@ -594,7 +600,7 @@ export class Membership {
       learnClaim: (claim: Claim, from: string) => this.#learnClaim(claim, from),
       heardAt: (name: string) => this.#peers.get(name)?.heardAt ?? -Infinity,
       ping: (name: string) => this.watch.send(name, "ping"),
-          };
+    };
   }
 
   #joinHost() {

@@ -79,7 +79,19 @@ interface Handover {
 }
 
 /** Why one does not claim an orphan at the moment; for the verdict. */
-export type Hindrance = "waiting" | "probing" | "conflict" | "answering" | "isolated" | "fenced";
+export type Hindrance =
+  /** The LAN is being asked whether anybody uses it. */
+  | "probing"
+  /** A host that is no member uses it. */
+  | "conflict"
+  /** A member that is not heard still answers for it. */
+  | "answering"
+  /** No frame comes in: this speaker may be the one that is cut off. */
+  | "isolated"
+  /** This speaker may have been replaced and is finding out. */
+  | "fenced"
+  /** Others with a newer view of the API say that the address is gone. */
+  | "outdated";
 
 /** What ownership needs of the speaker. */
 export interface OwnershipHost {
@@ -116,6 +128,8 @@ export class Ownership {
   readonly #goneUntil = new Map<string, number>();
   readonly #rivalUntil = new Map<Address, number>();
   readonly #contests = new Map<Address, { since: number; sentAt: number; absent: boolean }>();
+  /** Addresses that a newer view does not know: not claimed again before this view is as new. */
+  readonly #barred = new Map<Address, Versions>();
   readonly #absentees = new Map<Address, Set<string>>();
   readonly #activated = new Map<Cause, Address[]>();
   readonly #withdrawn = new Map<Cause, Address[]>();
@@ -154,6 +168,11 @@ export class Ownership {
   /** The candidates of these addresses may have changed. */
   candidaciesChanged(addresses: Iterable<Address>): void {
     for (const address of addresses) this.#dirty.add(address);
+  }
+
+  /** The view of the API is newer: what it forbade may be allowed. */
+  versionsChanged(): void {
+    for (const address of this.#barred.keys()) this.#dirty.add(address);
   }
 
   /** A member's standing changed: its addresses and all orphans are looked at again. */
@@ -474,6 +493,10 @@ export class Ownership {
       this.#wake(orphan, this.#claimsFrom);
       return;
     }
+    if (this.#isBarred(address)) {
+      this.#hindrances.set(address, "outdated");
+      return;
+    }
     const before = this.#before(candidacy);
     if (before.length > 0 && !this.#isSteppingUp(orphan, before)) return;
     // A giver that is heard needs no proof that it is gone, and would answer the probe.
@@ -484,6 +507,14 @@ export class Ownership {
 
   #isCandidate(candidacy: Candidacy): boolean {
     return candidacy.includes(this.#context.self);
+  }
+
+  #isBarred(address: Address): boolean {
+    const versions = this.#barred.get(address);
+    if (versions === undefined) return false;
+    if (isNewer(versions, this.#context.versions)) return true;
+    this.#barred.delete(address);
+    return false;
   }
 
   /** Those that would have to claim before this speaker, at most {@link PLACES}. */
@@ -920,6 +951,7 @@ export class Ownership {
     const others = Math.max(1, this.#context.roster.liveCount - 1);
     if (askers.size < Math.min(2, others)) return;
     this.#absentees.delete(address);
+    this.#barred.set(address, versions);
     this.#stop(mine, "contested");
   }
 

@@ -227,6 +227,7 @@ export class Protocol {
         return;
       case "versions":
         this.#context.versions = event.versions;
+        this.#ownership.versionsChanged();
         return;
       case "witness":
         this.#membership.witness(event.subject, { at: now, ...event });

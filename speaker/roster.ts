@@ -72,6 +72,7 @@ interface Member {
   /** Hash of what the records of two speakers must agree on. */
   digest: Digest;
   diedAt: number;
+  roseAt: number;
 }
 
 /** Tells whether a record counts: of a member that is alive and neither joining nor gone. */
@@ -181,6 +182,11 @@ export class Roster {
     return this.#members.get(name)?.diedAt ?? -Infinity;
   }
 
+  /** Tells when a member that was believed dead was found alive. */
+  roseAt(name: string): number {
+    return this.#members.get(name)?.roseAt ?? -Infinity;
+  }
+
   /** Tells whether the live are more than half of the live and the recently dead. */
   isQuorate(now: number): boolean {
     let lost = 0;
@@ -244,7 +250,7 @@ export class Roster {
   }
 
   #insert(record: MemberRecord, now: number): void {
-    const member = { record, digest: digestOfRecord(record), diedAt: now };
+    const member = { record, digest: digestOfRecord(record), diedAt: now, roseAt: -Infinity };
     this.#members.set(record.name, member);
     this.#nameOfLife.set(record.life, record.name);
     this.#settle(member, now);
@@ -258,6 +264,7 @@ export class Roster {
       this.#nameOfLife.set(record.life, record.name);
     }
     if (record.dead && !before.dead) member.diedAt = now;
+    if (!record.dead && before.dead) member.roseAt = now;
     member.record = record;
     member.digest = digestOfRecord(record);
     this.#settle(member, now);

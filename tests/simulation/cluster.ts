@@ -35,7 +35,8 @@ export class Cluster {
 
   /** Waits until all is as it has to be, and then until every owner is firm. */
   settle(patience = 15_000): this {
-    if (!this.world.runUntil(() => this.problems().length === 0, patience, 20)) {
+    const isUp = () => this.world.nodes.every((node) => node.protocol?.own.status === "active");
+    if (!this.world.runUntil(() => isUp() && this.problems().length === 0, patience, 20)) {
       throw new Error(`did not settle: ${this.problems().slice(0, 5).join("; ")}`);
     }
     this.world.run(this.world.now + 2_500);

@@ -120,6 +120,7 @@ export class SimNode {
   starts = 0;
   view = new Map<Address, Candidacy>();
   version = 1;
+  learnsAt = 0;
   packetsSent = 0;
   packetsReceived = 0;
   hasLeft = false;
@@ -491,7 +492,9 @@ export class World {
     }
     for (const node of this.nodes) {
       const lag = lags?.(node) ?? between(this.random, ...this.apiLag);
-      this.after(lag, () => node.learn(address, candidacy, version));
+      // A watch gives changes in their order, however late.
+      node.learnsAt = Math.max(node.learnsAt, this.now + lag);
+      this.at(node.learnsAt, () => node.learn(address, candidacy, version));
     }
   }
 
