@@ -17,6 +17,7 @@ const TOOLS = {
   nft: "nftables",
   nsenter: "util-linux",
   setpriv: "util-linux",
+  tcpdump: "tcpdump",
   tshark: "tshark",
 } as const;
 
