@@ -102,6 +102,7 @@ export class Leader {
   #uninstalled = false;
   #settling: Timer | undefined;
   #waking: Timer | undefined;
+  #showing: Timer | undefined;
 
   /** Nothing happens before {@link Leader.configure}. */
   constructor(options: LeaderOptions) {
@@ -150,6 +151,7 @@ export class Leader {
     for (const unsubscribe of this.#unsubscribe.splice(0)) unsubscribe();
     this.#settling?.cancel();
     this.#waking?.cancel();
+    this.#showing?.cancel();
   }
 
   /** Makes one Service what was decided. */
@@ -341,13 +343,21 @@ export class Leader {
   }
 
   #settle(): void {
-    const { services, pools, metrics } = this.#options;
     this.#readConflicts();
-    const decided = this.#convergence.settle(this.#now());
-    for (const key of decided) services.add(key);
-    for (const { name } of this.#convergence.allocator.pools) pools.addAfter(name, POOL_STATUS_MS);
-    metrics.show(this.#convergence);
+    for (const key of this.#convergence.settle(this.#now())) this.#options.services.add(key);
     this.#wakeLater();
+    this.#showing ??= this.#options.clock.setTimer(POOL_STATUS_MS, () => {
+      this.#showing = undefined;
+      this.#show();
+    });
+  }
+
+  /** Counts go out at most once a second, however much happens. */
+  #show(): void {
+    const { pools, metrics, reflectors } = this.#options;
+    // Also a pool that is in effect no more has counts to take back.
+    for (const { metadata } of reflectors.pools.store.values()) pools.add(metadata.name);
+    metrics.show(this.#convergence);
   }
 
   /** An address that has rested long enough is news too. */

@@ -685,10 +685,12 @@ describe("pools that change", () => {
     subject.configure([]);
     subject.settle();
     expect(subject.controller.isUncertain("default/one")).toBe(true);
-    subject.configure([{ ...one, "auto-assign": false }]);
     subject.rest();
     expect(subject.controller.isUncertain("default/one")).toBe(false);
-    expect(subject.controller.allocator.usage("a", "ipv4").available).toBe(1n);
+    subject.put(service("two", { created: 1, annotations: { "address-pool": "b" } }));
+    subject.configure([{ ...one, name: "b", "auto-assign": false }]);
+    subject.rest();
+    expect(subject.shown("default/two")).toEqual(["10.0.0.1"]);
     subject.controller.endWrite("default/gone", 0);
     expect(subject.controller.isUncertain("default/gone")).toBe(false);
   });

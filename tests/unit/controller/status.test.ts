@@ -328,7 +328,7 @@ describe("what is kept of an object", () => {
   });
 
   test("of any other Service: its name and type", () => {
-    expect(trimService({ ...full, spec: { type: "ClusterIP" } } as Service)).toEqual({
+    expect(trimService({ ...full, spec: { type: "ClusterIP" } })).toEqual({
       metadata: { name: "s", namespace: "n", uid: "u", resourceVersion: "1" },
       spec: { type: "ClusterIP" },
     });
