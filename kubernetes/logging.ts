@@ -31,14 +31,6 @@ export interface RootLogger extends Logger {
   toggleDebug(): void;
 }
 
-/** As in `api/metallb.ts`, whose schemas are too much to load for six words. */
-const LOG_LEVELS: readonly LogLevel[] = ["all", "debug", "info", "warn", "error", "none"];
-
-/** Reads a level; undefined when there is no such. */
-export function parseLogLevel(text: string): LogLevel | undefined {
-  return LOG_LEVELS.find((level) => level === text);
-}
-
 /**
  * Makes the logger of a program.
  * @param destination standard output without it.
