@@ -36,7 +36,7 @@ const TYPES = [
 ] as const satisfies readonly Message["type"][];
 
 const STANDINGS = ["unknown", "alive", "dead"] as const satisfies readonly Standing[];
-const FINDINGS = ["heard", "dead", "unknown"] as const;
+const FINDINGS = ["heard", "dead", "unknown", "answering"] as const;
 const FAMILY_4 = 4;
 const FAMILY_6 = 6;
 /** A record with a name of one octet and nothing else. */

@@ -7,6 +7,9 @@ import type { Claim, Life } from "./claims.ts";
 import type { Digest } from "./digest.ts";
 import type { MemberRecord } from "./roster.ts";
 
+/** UDP port of the speakers' protocol: the one that firewalls let pass for MetalLB. */
+export const MEMBER_PORT = 7946;
+
 /** How one speaker sees another. */
 export type Standing = "unknown" | "alive" | "dead";
 
@@ -83,7 +86,8 @@ export interface Evidence {
   readonly subject: string;
   readonly epoch: number;
   readonly refutation: number;
-  readonly finding: "heard" | "dead" | "unknown";
+  /** "answering": not heard, but its MAC answers for its addresses on the LAN. */
+  readonly finding: "heard" | "dead" | "unknown" | "answering";
   /** Milliseconds since the subject was last heard. */
   readonly ageMs: number;
 }

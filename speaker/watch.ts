@@ -5,6 +5,8 @@
  * - Silence is counted in contact time (see `contact.ts`), from the newest packet of the neighbour.
  * - All co-watchers asked agree: dead at once. Some agree and nobody objects in the voting time: dead.
  * - None answers: three strangers ping the suspect; one says "not heard" and none "heard": dead.
+ * - A suspect whose MAC still answers on the LAN for its addresses is not dead, whatever is not heard
+ *   of it: a firewall, a wrong key. Nobody takes its addresses, or two would answer.
  * - Nobody answers anything: the alone rule. Dead only if the suspect's MAC does not answer on the
  *   LAN and frames of others still come in.
  */
@@ -154,7 +156,9 @@ export class Watch {
         (record.epoch === epoch && record.dead && record.refutation >= refutation));
     const peer = this.watched.get(subject);
     const silence = peer === undefined ? 0 : this.contact.time - peer.mark;
-    const finding = isDead ? "dead" : peer === undefined ? "unknown" : "heard";
+    const isAnswering = peer !== undefined && this.#isAnswering(peer);
+    const seen = isAnswering ? "answering" : peer === undefined ? "unknown" : "heard";
+    const finding = isDead ? "dead" : seen;
     const ageMs = Math.max(0, Math.min(Math.round(silence), 0xffffffff));
     const evidence = { type: "evidence", subject, epoch, refutation, finding, ageMs } as const;
     this.#context.outbox.send(from, evidence);
@@ -169,6 +173,10 @@ export class Watch {
     if (evidence.finding === "heard" && evidence.ageMs < this.#context.timing.evidence) {
       peer.mark = Math.max(peer.mark, this.contact.time - evidence.ageMs);
       peer.suspicion = undefined;
+      return;
+    }
+    if (evidence.finding === "answering") {
+      this.#excuse(peer);
       return;
     }
     if (suspicion.stage !== "asking" || !suspicion.asked.has(from)) return;
@@ -200,7 +208,36 @@ export class Watch {
   witness(subject: string, witness: Witness): void {
     if (!witness.heard) this.contact.heardNothing();
     const peer = this.watched.get(subject);
-    if (peer !== undefined && peer.heardAt < witness.at) peer.witness = witness;
+    if (peer === undefined || peer.heardAt >= witness.at) return;
+    peer.witness = witness;
+    if (witness.answered && peer.suspicion !== undefined) this.#excuse(peer);
+  }
+
+  /** Tells whether the LAN said lately that a silent peer's MAC answers. */
+  #isAnswering(peer: Peer): boolean {
+    const { now, timing } = this.#context;
+    const { witness } = peer;
+    return witness?.answered === true && now - witness.at < WITNESS_LASTS * timing.interval;
+  }
+
+  /** It lives, only our packets do not pass: it is pinged on and suspected again. */
+  #excuse(peer: Peer): void {
+    count(this.#context, "unreachable but answering");
+    peer.mark = this.contact.time - this.#context.timing.ping;
+    peer.suspicion = undefined;
+  }
+
+  /** Asks the LAN whether a silent peer's MAC still answers for its addresses. */
+  #askLan(peer: Peer): void {
+    const { now, timing, claims, actions } = this.#context;
+    if (now < peer.witnessAt) return;
+    peer.witnessAt = now + timing.interval;
+    const addresses = [];
+    for (const claim of claims.records(peer.life)) {
+      if (claim.released) continue;
+      if (addresses.push(claim.address) >= WITNESS_ADDRESSES) break;
+    }
+    actions.push({ type: "witness", subject: peer.name, addresses });
   }
 
   /** Keeps the set of neighbours in step with the rings. */
@@ -279,20 +316,11 @@ export class Watch {
 
   /** The alone rule: nobody answers, so the LAN is asked. */
   #alone(): void {
-    const { now, timing, roster, claims } = this.#context;
+    const { now, timing, roster } = this.#context;
     const silence = this.contact.running - this.contact.companyRunning;
     if (silence < timing.ping) return;
     const suspects = [...this.watched.values()].filter(({ name }) => roster.isLive(name));
-    for (const peer of suspects) {
-      if (now < peer.witnessAt) continue;
-      peer.witnessAt = now + timing.interval;
-      const addresses = [];
-      for (const claim of claims.records(peer.life)) {
-        if (claim.released) continue;
-        if (addresses.push(claim.address) >= WITNESS_ADDRESSES) break;
-      }
-      this.#context.actions.push({ type: "witness", subject: peer.name, addresses });
-    }
+    for (const peer of suspects) this.#askLan(peer);
     this.#lonelyAt = Math.min(this.#lonelyAt, now + timing.interval / 5);
     const isLong = this.contact.loneliness() >= timing.suspect;
     if (isLong && this.#lonelyRounds >= 3) this.#judgeAlone(suspects);
@@ -315,7 +343,7 @@ export class Watch {
 
   /** Looks at one neighbour's silence, and gives when to look again. */
   #check(peer: Peer): number {
-    const { now, timing, roster, random, self } = this.#context;
+    const { now, timing, roster, claims, random, self } = this.#context;
     if (!roster.isLive(peer.name) || !roster.isLive(self)) return Infinity;
     const silence = this.contact.time - peer.mark;
     if (silence < timing.ping) {
@@ -324,8 +352,12 @@ export class Watch {
     if (now >= peer.pingAt) {
       peer.pingAt = now + 40 + 20 * random();
       this.send(peer.name, "ping");
+      if (claims.count(peer.life) > 0) this.#askLan(peer);
     }
-    if (peer.suspicion === undefined && silence >= timing.suspect) this.#suspect(peer);
+    if (peer.suspicion === undefined && silence >= timing.suspect) {
+      if (this.#isAnswering(peer)) this.#excuse(peer);
+      else this.#suspect(peer);
+    }
     if (peer.suspicion !== undefined) return Math.min(peer.pingAt, this.#pursue(peer));
     const suspectAt = this.contact.lasts(now) ? now + (timing.suspect - silence) : Infinity;
     return Math.min(peer.pingAt, suspectAt);

@@ -194,6 +194,25 @@ test("5: UDP is cut between two, ARP is alive: no second answerer, until the own
   });
 });
 
+test("5: one of four gets no packet through, by a firewall or a wrong key: nobody takes its addresses", () => {
+  forSeeds(720, SEEDS, (seed) => {
+    const cluster = new Cluster({ seed, nodes: 4, addresses: 8 }).settle();
+    const owner = cluster.someOwner();
+    const addresses = cluster.owned(owner);
+    for (const { name } of cluster.others(owner)) {
+      cluster.world.lan.cutUdp.add(`${name}>${owner.name}`).add(`${owner.name}>${name}`);
+    }
+    const before = cluster.owners();
+    const from = cluster.world.now;
+    cluster.run(10_000);
+    expect(cluster.owners()).toEqual(before);
+    expect(cluster.timeline.longestOverlap(from)).toBe(0);
+    owner.crash();
+    expect(cluster.outage(addresses, [owner])).toBeLessThan(700);
+    expectSettled(cluster);
+  });
+});
+
 test("6: one of five is isolated for minutes, then heals: it takes back nothing that was firm", () => {
   forSeeds(800, 4, (seed) => {
     const cluster = new Cluster({ seed, nodes: 5, addresses: 20 }).settle();

@@ -114,7 +114,7 @@ export const message: fc.Arbitrary<Message> = fc.oneof(
     subject: name,
     epoch: u32,
     refutation: u32,
-    finding: fc.constantFrom("heard", "dead", "unknown"),
+    finding: fc.constantFrom("heard", "dead", "unknown", "answering"),
     ageMs: u32,
   }),
   of("ping-for", { subject: name }),
