@@ -9,7 +9,6 @@ import (
 	_ "github.com/operator-framework/operator-lifecycle-manager/cmd/catalog"
 	_ "github.com/operator-framework/operator-lifecycle-manager/cmd/copy-content"
 	_ "github.com/operator-framework/operator-lifecycle-manager/cmd/olm"
-	_ "github.com/operator-framework/operator-lifecycle-manager/cmd/package-server"
 	_ "github.com/operator-framework/operator-lifecycle-manager/util/cpb"
 	_ "github.com/operator-framework/operator-registry/cmd/opm"
 )
