@@ -2,12 +2,14 @@
 import type { Address } from "../../packet/address/address.ts";
 import { Checker, Timeline, unsettled } from "./checker.ts";
 import { addressNumber } from "./schedule.ts";
-import { World, type SimNode, type WorldOptions } from "./world.ts";
+import { World, type Captured, type SimNode, type WorldOptions } from "./world.ts";
 
 export interface ClusterOptions extends WorldOptions {
   readonly addresses: number;
   readonly checked?: boolean;
   readonly warm?: boolean;
+  /** Have all packets written and sealed, and see each. */
+  readonly wire?: (captured: Captured) => void;
 }
 
 export class Cluster {
@@ -18,6 +20,7 @@ export class Cluster {
 
   constructor(options: ClusterOptions) {
     this.world = new World(options);
+    this.world.wire = options.wire;
     this.timeline = new Timeline(this.world);
     this.checker = new Checker(this.world);
     if (options.checked !== false) this.world.observers.push(this.checker);

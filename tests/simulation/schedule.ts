@@ -54,6 +54,8 @@ export class Schedule {
     ).slice(0, count);
     const interval = base.random() < 0.85 ? 100 : pick(base.random, [50, 200]);
     this.world = new World({ seed: options.seed, nodes: count, names, interval });
+    // Some with real octets: everything the machines say has to survive being written and sealed.
+    if (base.random() < 0.05) this.world.wire = () => undefined;
     this.#random = this.world.random;
     const first = whole(this.#random, 0, 100);
     const wanted = whole(this.#random, ...options.addresses);

@@ -6,7 +6,9 @@
 import { listCandidacy, type Candidacy } from "../../speaker/candidacy.ts";
 import { rankOf, type Rank } from "../../speaker/claims.ts";
 import type { Action, Send } from "../../speaker/context.ts";
+import { decodeMessages, encodeMessages } from "../../speaker/codec.ts";
 import { idOfName, type Packet } from "../../speaker/membership.ts";
+import { makeKey, Seal, type Key } from "../../speaker/seal.ts";
 import { Protocol, type Event } from "../../speaker/protocol.ts";
 import { ringPosition, type RingPosition } from "../../speaker/rings.ts";
 import type { Endpoint, Link } from "../../speaker/roster.ts";
@@ -116,6 +118,8 @@ export class SimNode {
   endpoint: Endpoint;
   readonly links: readonly Link[];
   life = "";
+  seal: Seal | undefined;
+  keys: readonly Key[];
   counter = 0;
   starts = 0;
   view = new Map<Address, Candidacy>();
@@ -134,6 +138,7 @@ export class SimNode {
     this.world = world;
     this.name = name;
     this.index = index;
+    this.keys = world.keys;
     const octets = `10.${(index >> 16) & 255}.${(index >> 8) & 255}.${(index & 255) + 1}`;
     this.endpoint = { address: octets as Address, port: PORT };
     const mac = `02:00:00:00:${hex((index >> 8) & 255)}:${hex(index & 255)}` as MacAddress;
@@ -177,7 +182,7 @@ export class SimNode {
         interval: world.interval,
         endpoints: [this.endpoint],
         links: this.links,
-        keyIds: [1],
+        keyIds: this.keys.map(({ id }) => id),
         candidacies: (address) => this.view.get(address),
         random: world.random,
         rank,
@@ -187,6 +192,8 @@ export class SimNode {
       this.local(),
     );
     world.byEndpoint.set(this.endpoint.address, this);
+    const isSealed = world.wire !== undefined;
+    this.seal = isSealed ? new Seal(world.cluster, this.name, this.life, this.keys) : undefined;
     if (this.hasApi) {
       this.take({ type: "hints", hints: world.hints() });
       this.tellVersion();
@@ -297,6 +304,13 @@ export class SimNode {
     this.take({ type: "versions", versions: [version, version, version, version] });
   }
 
+  /** The mounted Secret changed. */
+  rekey(keys: readonly Key[]): void {
+    this.keys = keys;
+    this.seal?.rekey(keys);
+    this.take({ type: "keys", keyIds: keys.map(({ id }) => id) });
+  }
+
   /** Moves the machine to another address. */
   renumber(address: Address): void {
     const { world } = this;
@@ -368,6 +382,14 @@ export class SimNode {
   }
 }
 
+/** A datagram on the wire. */
+export interface Captured {
+  readonly at: number;
+  readonly from: SimNode;
+  readonly to: SimNode | undefined;
+  readonly octets: Uint8Array;
+}
+
 export interface WorldOptions {
   readonly seed: number;
   readonly nodes: number;
@@ -394,6 +416,10 @@ export class World {
   /** How late a loop may be, and how long the API takes to tell a node. */
   lag = 0.5;
   apiLag: readonly [number, number] = [5, 50];
+  /** Set to have all packets written and sealed; is given each of them. */
+  wire: ((captured: Captured) => void) | undefined;
+  keys: readonly Key[] = [makeKey(new Uint8Array(32).fill(1))];
+  cluster = "cluster";
   readonly #byName = new Map<string, SimNode>();
   #hintList: { name: string; endpoints: Endpoint[] }[] | undefined;
 
@@ -509,6 +535,10 @@ export class World {
     for (const observer of this.observers) observer.sent?.(from, send);
     from.packetsSent++;
     const to = this.byEndpoint.get(send.endpoint.address);
+    if (this.wire !== undefined) {
+      this.#transmitSealed(from, send, to);
+      return;
+    }
     const { life } = from;
     const counter = from.counter++;
     if (to === undefined || !this.lan.passesUdp(from, to)) return;
@@ -525,9 +555,43 @@ export class World {
   }
 
   #deliver(to: SimNode, name: string, packet: Packet): void {
-    let delay = between(this.random, ...this.lan.delay);
-    if (this.lan.reordered > 0 && this.random() < this.lan.reordered) delay *= 10;
-    this.at(this.now + delay, () => this.receive(to, name, packet));
+    this.at(this.now + this.#delay(), () => this.receive(to, name, packet));
+  }
+
+  #delay(): number {
+    const delay = between(this.random, ...this.lan.delay);
+    const isLate = this.lan.reordered > 0 && this.random() < this.lan.reordered;
+    return isLate ? delay * 10 : delay;
+  }
+
+  /** As octets: written, sealed, and within what one datagram may have. */
+  #transmitSealed(from: SimNode, send: Send, to: SimNode | undefined): void {
+    const payload = encodeMessages(send.messages);
+    const octets = from.seal?.seal(payload, send.to, send.keyIds);
+    if (octets === undefined) return;
+    if (octets.length > 1200) throw new Error(`a datagram of ${octets.length} octets`);
+    const captured = { at: this.now, from, to, octets };
+    this.wire?.(captured);
+    if (to === undefined || !this.lan.passesUdp(from, to)) return;
+    for (let copies = this.random() < this.lan.doubled ? 2 : 1; copies > 0; copies--) {
+      if (this.random() < this.lan.loss) continue;
+      this.after(this.#delay(), () => this.receiveSealed(to, from.endpoint, octets));
+    }
+  }
+
+  /** Octets reach a machine; tells what became of them. */
+  receiveSealed(to: SimNode, source: Endpoint, octets: Uint8Array): string {
+    if (!to.isRunning || to.seal === undefined) return "down";
+    to.packetsReceived++;
+    const opened = to.seal.open(octets);
+    if (!opened.ok) return opened.reason;
+    const { sender, counter, payload } = opened.value;
+    const messages = decodeMessages(payload);
+    if (!messages.ok) return messages.reason;
+    const packet = { sender, counter, source, messages: messages.value };
+    for (const observer of this.observers) observer.delivered?.(to, packet);
+    to.take({ type: "packet", packet });
+    return "taken";
   }
 
   /** A datagram reaches a machine; what was sealed for another name does not open there. */
