@@ -25,6 +25,8 @@ const FEW = 100;
 /** Memory is read when the collector had time to give back what the list needed. */
 const SETTLE_MS = 5_000;
 const IDLE_UNIT_S = 300;
+/** As in the Containerfile. */
+const FLAGS = ["--max-semi-space-size=1"];
 
 type Side = "ours" | "peer";
 const SIDES: readonly Side[] = ["ours", "peer"];
@@ -64,7 +66,7 @@ class Subject implements AsyncDisposable {
   readonly #lines: AsyncIterator<string>;
 
   constructor(program: string, ...args: readonly string[]) {
-    this.#child = spawn(process.execPath, [join(BUNDLES, `${program}.mjs`), ...args], {
+    this.#child = spawn(process.execPath, [...FLAGS, join(BUNDLES, `${program}.mjs`), ...args], {
       stdio: ["pipe", "pipe", "inherit"],
     });
     this.#lines = createInterface({ input: this.#child.stdout! })[Symbol.asyncIterator]();

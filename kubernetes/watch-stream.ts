@@ -19,7 +19,7 @@ export interface WatchEvent<T extends KubernetesObject> {
 export const INITIAL_EVENTS_END = "k8s.io/initial-events-end";
 
 /** Longest stretch of work before other tasks of the event loop get their turn. */
-const SLICE_MS = 8;
+const SLICE_MS = 5;
 /** Nothing that etcd can hold is near this; a server that sends more is broken or no API server. */
 const MAX_LINE_OCTETS = 64 * 1024 * 1024;
 const LINE_FEED = 0x0a;
