@@ -3,6 +3,8 @@ const programs = ["operator", "controller", "speaker"];
 const speakerShells = [
   "announcing",
   "conversation",
+  "key-file",
+  "participant",
   "interfaces",
   "main",
   "metrics",

@@ -14,12 +14,13 @@
 import { AddressMap } from "../packet/address/address-map.ts";
 import { addressToBigInt, familyOf, isIPv6, type Address } from "../packet/address/address.ts";
 import type { IPv6Address } from "../packet/address/ipv6.ts";
-import type { MacAddress } from "../packet/address/mac.ts";
+import { decodeMac, type MacAddress } from "../packet/address/mac.ts";
 import { multicastMac, solicitedNodeAddress } from "../packet/address/multicast.ts";
 import { maskNumber, type Prefix } from "../packet/address/prefix.ts";
 import { LinkError, type OpenLink, type ReceivedFrame } from "../packet/link/link.ts";
 import { announcementFrames, type Announcement } from "../packet/wire/announcement.ts";
 import type { BpfInstruction } from "../packet/wire/bpf.ts";
+import { ETHERNET_FIELD } from "../packet/wire/ethernet.ts";
 import {
   IDLE,
   stepAnnouncer,
@@ -63,6 +64,10 @@ export interface AnnouncingOptions {
   /** Calls back once at a time, in place of any earlier wish; `undefined`: never. */
   readonly wakeAt: (time: number | undefined) => void;
   readonly random: () => number;
+  /** Asked before a frame is looked at; false: it is dropped. Absent: never. */
+  readonly mayAnswer?: (frame: ReceivedFrame) => boolean;
+  /** Another speaker was heard to claim an address that we answer for. */
+  readonly rival?: (address: Address, mac: MacAddress) => void;
 }
 
 /**
@@ -147,6 +152,13 @@ export class Announcing {
   change(announce: readonly TableEntry[], withdraw: readonly Address[]): void {
     this.#withdraw(withdraw);
     this.#place(announce.map((entry) => this.#hold(entry, true)));
+    this.#run();
+  }
+
+  /** Tells the LAN again of addresses that are announced. */
+  announceAgain(addresses: readonly Address[]): void {
+    for (const address of addresses)
+      if (this.#held.get(address)?.wanted === true) this.#awaitTurn(address);
     this.#run();
   }
 
@@ -250,6 +262,7 @@ export class Announcing {
   // ---- frames
 
   #receive(frame: ReceivedFrame, on: OpenInterface): void {
+    if (this.#options.mayAnswer?.(frame) === false) return;
     const verdict = respond(
       frame.octets,
       on.responding,
@@ -264,6 +277,11 @@ export class Announcing {
         break;
       case "drop":
         on.traffic.dropped(verdict.reason, verdict.announced?.address);
+        if (verdict.reason === "colleagueClaim" && verdict.announced !== undefined)
+          this.#options.rival?.(
+            verdict.announced.address,
+            decodeMac(frame.octets, ETHERNET_FIELD.source),
+          );
         break;
       case "conflict":
         on.traffic.conflicted(verdict.announced.address);

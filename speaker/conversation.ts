@@ -9,20 +9,23 @@ import type { MacAddress } from "../packet/address/mac.ts";
 import type { Candidacies } from "./candidacy.ts";
 import { decodeMessages, encodeMessages } from "./codec.ts";
 import type { Action, Send } from "./context.ts";
+import { MEMBER_PORT } from "./messages.ts";
 import { Protocol, type Event } from "./protocol.ts";
 import type { Endpoint, Link, MemberRecord } from "./roster.ts";
 import { isLive } from "./roster.ts";
 import { Seal, type Key, type OpenReason } from "./seal.ts";
 
-/** UDP port of the speakers' protocol: the one that firewalls let pass for MetalLB. */
-export const MEMBER_PORT = 7946;
-
 /** What a witness saw on the LAN. */
 export interface Testimony {
-  /** One of the addresses was answered for by one of the subject's MAC addresses. */
+  /**
+   * One of the addresses was answered for by one of the subject's MAC addresses; of oneself: by
+   * anybody else's.
+   */
   readonly answered: boolean;
   /** Any frame of another host came in. */
   readonly heard: boolean;
+  /** Any host answered what was asked. */
+  readonly reached: boolean;
 }
 
 /** What a probe of an address found. */
@@ -40,10 +43,13 @@ export interface Ground {
   announce(addresses: readonly Address[]): void;
   /** Answers for nothing (on), or again for all that is active (off). */
   fence(on: boolean): void;
-  /** Asks the LAN for addresses; `others` are asked for only to hear anything at all. */
+  /**
+   * Asks the LAN for addresses; `others` are asked for only to hear anything at all.
+   * @param macs whose answers count; undefined: anybody's
+   */
   witness(
     addresses: readonly Address[],
-    macs: ReadonlySet<MacAddress>,
+    macs: ReadonlySet<MacAddress> | undefined,
     others: readonly Address[],
   ): Promise<Testimony>;
   probe(address: Address): Promise<ProbeOutcome>;
@@ -166,10 +172,16 @@ export class Conversation {
 
   #receive(datagram: Uint8Array, from: RemoteInfo): void {
     const opened = this.#seal.open(datagram);
-    if (!opened.ok) { this.#refuse(opened.reason); return; }
+    if (!opened.ok) {
+      this.#refuse(opened.reason);
+      return;
+    }
     const decoded = decodeMessages(opened.value.payload);
     const source = parseAddress(from.address);
-    if (!decoded.ok || !source.ok) { this.#refuse("malformed"); return; }
+    if (!decoded.ok || !source.ok) {
+      this.#refuse("malformed");
+      return;
+    }
     const { sender, counter } = opened.value;
     const endpoint = { address: source.value, port: from.port };
     this.step({
@@ -228,8 +240,8 @@ export class Conversation {
 
   async #witness(subject: string, addresses: readonly Address[]): Promise<void> {
     const { roster, own } = this.#protocol;
-    const record = roster.get(subject);
-    const macs = new Set((record?.links ?? []).map(({ mac }) => mac));
+    const links = subject === own.name ? undefined : (roster.get(subject)?.links ?? []);
+    const macs = links && new Set(links.map(({ mac }) => mac));
     const others = [...roster.records()]
       .filter((each) => each.name !== own.name && isLive(each))
       .flatMap(({ endpoints }) => endpoints.map(({ address }) => address))

@@ -6,13 +6,12 @@
  * 1. the node carries no exclude-from-external-load-balancers label (unless told to ignore it)
  * 2. its network is available
  * 3. the pool's node selectors select it
- * 4. it is alive
- * 5. each Service on the address with externalTrafficPolicy Local has a usable endpoint there
- * 6. with `announceFrom: EndpointNodes` each other Service too, unless no candidate would be left
+ * 4. each Service on the address with externalTrafficPolicy Local has a usable endpoint there
+ * 5. with `announceFrom: EndpointNodes` each other Service too, unless no candidate would be left
  *
  * A Service's usable endpoints are its Ready ones; only when it has none, those that serve while
  * they terminate. Services without any usable endpoint do not count; when none has one, nobody
- * announces. The order is ascending bytewise sha256(node + "#" + address), MetalLB's since 0.11.
+ * announces. Whether a node is alive is not asked here: that is the members' own business. The order is ascending bytewise sha256(node + "#" + address), MetalLB's since 0.11.
  */
 import type { NodeReason } from "../api/reason.ts";
 import type { LabelSelector, PoolConfig } from "../api/rendered-config.ts";
@@ -26,7 +25,6 @@ export const EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-bala
 /** What the election looks at in a node. */
 export interface NodeFacts {
   readonly name: string;
-  readonly alive: boolean;
   readonly networkUnavailable: boolean;
   readonly labels: Readonly<Record<string, string>>;
 }
@@ -58,6 +56,8 @@ export interface PlacementRules {
 export interface Election {
   /** Names of the candidates, the first is to announce; empty: nobody. */
   readonly candidates: readonly string[];
+  /** The first by rank of those that could be one if endpoints were Ready. */
+  readonly prober: string | undefined;
   /** Why each other node is none. */
   readonly excluded: ReadonlyMap<string, NodeReason | "NoReadyEndpoint">;
 }
@@ -76,7 +76,7 @@ function exclusionOf(node: NodeFacts, rules: PlacementRules): NodeReason | undef
   const { nodeSelectors } = rules;
   const selected = nodeSelectors.some((selector) => matchesSelector(selector, node.labels));
   if (nodeSelectors.length > 0 && !selected) return "NodeNotSelected";
-  return node.alive ? undefined : "SpeakerDead";
+  return undefined;
 }
 
 /** Nodes on which every one of these sets of endpoints has a member. */
@@ -102,9 +102,12 @@ export function elect(
   const local = served.filter((service) => service.local).map((service) => service.nodes);
   const elsewhere = served.filter((service) => !service.local).map((service) => service.nodes);
   const possible: string[] = [];
+  const able: string[] = [];
   for (const node of nodes) {
+    const exclusion = exclusionOf(node, rules);
+    if (exclusion === undefined) able.push(node.name);
     const reason =
-      exclusionOf(node, rules) ??
+      exclusion ??
       (served.length === 0 ? "NoReadyEndpoint" : undefined) ??
       (holdsAll(node.name, local) ? undefined : "NoLocalReadyEndpoint");
     if (reason === undefined) possible.push(node.name);
@@ -115,7 +118,8 @@ export function elect(
   if (narrowed)
     for (const name of possible)
       if (!near.includes(name)) excluded.set(name, "NoLocalReadyEndpoint");
-  return { candidates: byRank(narrowed ? near : possible, address), excluded };
+  const [prober] = byRank(able, address);
+  return { candidates: byRank(narrowed ? near : possible, address), prober, excluded };
 }
 
 function byRank(names: readonly string[], address: Address): string[] {

@@ -8,6 +8,8 @@ export interface Environment {
   readonly node: string;
   /** Our own pod: it owns the objects that we write. */
   readonly pod: { readonly name: string; readonly uid: string };
+  /** File with the key under which speakers talk to each other. */
+  readonly keyFile: string;
   /** Port of the probes; 0: any. */
   readonly probePort: number;
   /** The probes listen here; the network is the host's, so nobody else should reach them. */
@@ -22,8 +24,8 @@ export type ReadEnvironment =
 const PROBE_PORT = 17472;
 
 /**
- * Reads `POD_NAMESPACE`, `METALLB_NODE_NAME`, `POD_NAME`, `POD_UID` (all needed), `PROBE_PORT`
- * (17472; 0: any that is free) and `PROBE_HOST` (127.0.0.1). An empty variable counts as unset.
+ * Reads `POD_NAMESPACE`, `METALLB_NODE_NAME`, `POD_NAME`, `POD_UID` (all needed), `KEY_FILE`
+ * (/etc/ml_secret_key/secretkey), `PROBE_PORT` (17472; 0: any that is free) and `PROBE_HOST` (127.0.0.1). An empty variable counts as unset.
  */
 export function readEnvironment(
   variables: Readonly<Record<string, string | undefined>>,
@@ -48,6 +50,7 @@ export function readEnvironment(
       name: need("POD_NAME", "the name of this pod (metadata.name)"),
       uid: need("POD_UID", "the uid of this pod (metadata.uid)"),
     },
+    keyFile: given("KEY_FILE", "/etc/ml_secret_key/secretkey"),
     probePort: Number(port),
     probeHost: given("PROBE_HOST", "127.0.0.1"),
   };

@@ -8,6 +8,8 @@ import {
   type Family,
 } from "../packet/address/address.ts";
 import { parsePoolEntry, type AddressRange } from "../packet/address/range.ts";
+import type { Hint } from "./joining.ts";
+import { MEMBER_PORT } from "./messages.ts";
 import type { EndpointFacts, NodeFacts, ServiceFacts } from "./election.ts";
 
 /** A Service as far as it is looked at. */
@@ -38,6 +40,8 @@ export interface NodeView {
     | {
         readonly conditions?:
           readonly { readonly type: string; readonly status: string }[] | undefined;
+        readonly addresses?:
+          readonly { readonly type: string; readonly address: string }[] | undefined;
       }
     | undefined;
 }
@@ -76,18 +80,23 @@ function conditionOf(node: NodeView, type: string): string | undefined {
   return node.status?.conditions?.find((condition) => condition.type === type)?.status;
 }
 
-/**
- * What the election looks at in a Node. A node counts as alive unless its Ready condition says
- * otherwise: a kubelet that has gone silent turns it to Unknown.
- */
+/** What the election looks at in a Node. */
 export function nodeFacts(node: NodeView): NodeFacts {
-  const ready = conditionOf(node, "Ready");
   return {
     name: node.metadata.name,
-    alive: ready === undefined || ready === "True",
     networkUnavailable: conditionOf(node, "NetworkUnavailable") === "True",
     labels: node.metadata.labels ?? {},
   };
+}
+
+/** Where the speaker of a Node is reached: at the node's own addresses, for its network is the node's. */
+export function memberHint(node: NodeView): Hint {
+  const addresses = (node.status?.addresses ?? []).filter(({ type }) => type === "InternalIP");
+  const endpoints = addresses.flatMap(({ address }) => {
+    const parsed = parseAddress(address);
+    return parsed.ok ? [{ address: parsed.value, port: MEMBER_PORT }] : [];
+  });
+  return { name: node.metadata.name, endpoints };
 }
 
 const ADDRESS_TYPES: Readonly<Record<Family, string>> = { ipv4: "IPv4", ipv6: "IPv6" };

@@ -1,4 +1,5 @@
 /** The speaker: makes the node answer for the addresses that it is to announce. */
+import { isDeepStrictEqual } from "node:util";
 import { CONFIG_KEY, CONFIG_NAME, parseRenderedConfig } from "../api/rendered-config.ts";
 import { runProgram, type Program } from "../kubernetes/program.ts";
 import { runReconciler } from "../kubernetes/reconciler.ts";
@@ -17,11 +18,18 @@ import { byServiceName } from "../kubernetes/store.ts";
 import { WorkQueue } from "../kubernetes/work-queue.ts";
 import { parseAddress, type Address } from "../packet/address/address.ts";
 import { readEnvironment, type Environment } from "./environment.ts";
+import { memberHint } from "./facts.ts";
+import { KeyFile } from "./key-file.ts";
 import { SpeakerMetrics } from "./metrics.ts";
 import { SpeakerReconciler } from "./reconcile.ts";
 import { ResponderClient } from "./responder-client.ts";
 import { StatusWriter } from "./status.ts";
 import { trimNode, trimService, trimSlice } from "./trim.ts";
+
+/** Between two heartbeats to a neighbour. */
+const HEARTBEAT_MS = 100;
+/** For handing over at the end: within the pod's grace period of 20 s. */
+const DRAIN_MS = 16_000;
 
 /** Index of Services: every address that one has, whoever gave it. */
 function byAddress(service: Service): readonly string[] {
@@ -60,7 +68,7 @@ function reflectors(program: Program, { namespace }: Environment) {
 
 async function speak(program: Program, environment: Environment): Promise<void> {
   const { logger, metrics, client } = program;
-  const { node, namespace, pod } = environment;
+  const { node, namespace, pod, keyFile } = environment;
   const addresses = new WorkQueue({ name: "address", metrics });
   const verdicts = new WorkQueue({ name: "verdict", metrics });
   const enqueue = (touched: readonly Address[]): void => {
@@ -71,11 +79,19 @@ async function speak(program: Program, environment: Environment): Promise<void> 
   const responder = new ResponderClient({
     logger,
     counted: (counters) => shown.count(counters),
+    owners: (news) => {
+      for (const { address, owner = "nobody", term, hindrance } of news)
+        if ((reconciler.ownership(address)?.owner ?? "nobody") !== owner)
+          logger.info("owner changed", { address, owner, term, hindrance });
+      reconciler.ownersChanged(news);
+    },
+    membersChanged: () => {
+      for (const service of services.store.keys()) verdicts.add(service);
+    },
     announcedChanged: (address) => enqueue([address]),
   });
   const reconciler = new SpeakerReconciler({
     world: { services: services.store, slices: slices.store, nodes: nodes.store },
-    node,
     post: (command) => responder.post(command),
     touched: (keys) => {
       for (const key of keys) verdicts.add(key);
@@ -89,6 +105,7 @@ async function speak(program: Program, environment: Environment): Promise<void> 
     node,
     namespace,
     owner: pod,
+    isLive: (name) => responder.isLive(name),
     interfacesOf: (address) => responder.interfacesOf(address),
     explainInterfaces: () => responder.explainInterfaces(),
     announced: (service, announced) => shown.announced(service, announced),
@@ -124,13 +141,32 @@ async function speak(program: Program, environment: Environment): Promise<void> 
   });
   slices.onChange((change) => enqueue(reconciler.sliceChanged(change, byServiceName)));
   nodes.onChange((change) => enqueue(reconciler.nodeChanged(change)));
+  const key = new KeyFile(keyFile, (keys) => responder.post({ kind: "keys", keys }));
+  const greet = (): void =>
+    responder.post({ kind: "hints", hints: [...nodes.store.values()].map(memberHint) });
 
   program.shutdown.add("responder", async () => {
     addresses.close();
     verdicts.close();
+    key[Symbol.dispose]();
+    const forced = await responder.drain(DRAIN_MS);
+    logger.info("handed over", { forced });
     await responder.stop();
   });
   await program.reflect(services, slices, nodes, configMaps);
+  nodes.onChange(({ type, object, previous }) => {
+    const moved =
+      type !== "updated" || !isDeepStrictEqual(memberHint(object), memberHint(previous));
+    if (moved) greet();
+  });
+  greet();
+  responder.post({
+    kind: "converse",
+    node,
+    cluster: namespace,
+    interval: HEARTBEAT_MS,
+    keys: key.keys,
+  });
   for (const key of await writer.adopt(program.signal)) verdicts.add(key);
   program.keep("addresses", (signal) =>
     runReconciler(
@@ -139,8 +175,8 @@ async function speak(program: Program, environment: Environment): Promise<void> 
         queue: addresses,
         logger,
         metrics,
-        reconcile: (address, context) => {
-          reconciler.reconcile(address as Address, context);
+        reconcile: (address) => {
+          reconciler.reconcile(address as Address);
           reconciler.flush();
           return Promise.resolve();
         },
@@ -167,7 +203,7 @@ const environment = readEnvironment(process.env);
 if (environment.ok) {
   const { probePort, probeHost } = environment.value;
   await runProgram(
-    { name: "speaker", probePort, probeHost, shutdownDeadlineMs: 15_000 },
+    { name: "speaker", probePort, probeHost, shutdownDeadlineMs: DRAIN_MS + 1_500 },
     (program) => speak(program, environment.value),
   );
 } else {

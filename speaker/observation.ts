@@ -34,15 +34,17 @@ export function statusLabels(
 }
 
 /**
- * The node that speaks for an address: its owner, or, while nobody can announce it, the first by
- * rank of all nodes whose speaker is there to say so.
+ * The node that speaks for an address: its owner, or, while nobody answers for it, the first by rank
+ * of all nodes whose speaker is there to say so.
  */
-export function spokesman(address: Address, election: Election): string | undefined {
-  const [owner] = election.candidates;
+export function spokesman(
+  address: Address,
+  { candidates, excluded }: Election,
+  owner: string | undefined,
+  isLive: (node: string) => boolean,
+): string | undefined {
   if (owner !== undefined) return owner;
-  const able = [...election.excluded]
-    .filter(([, reason]) => reason !== "SpeakerDead")
-    .map(([node]) => node);
+  const able = [...candidates, ...excluded.keys()].filter(isLive);
   return able.toSorted((a, b) => (rankOf(a, address) < rankOf(b, address) ? -1 : 1))[0];
 }
 
@@ -55,7 +57,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
     "remove the label node.kubernetes.io/exclude-from-external-load-balancers, or set ignoreExcludeLoadBalancers in the MetalLB object",
   NetworkUnavailable: "the network of the nodes is not available: look at the Node conditions",
   NodeNotSelected: "the pool's nodeSelectors select no such node",
-  SpeakerDead: "the nodes are not Ready",
+  LowerRank: "the speakers are about to settle who announces it",
 };
 
 const count = (reasons: Iterable<NodeReason>): { reason: NodeReason; count: number }[] => {
@@ -67,54 +69,71 @@ const count = (reasons: Iterable<NodeReason>): { reason: NodeReason; count: numb
 };
 
 /** Reasons of all nodes but one, the first by rank first. */
-function otherNodes(address: Address, election: Election, node: string): [string, NodeReason][] {
-  const candidates = election.candidates.map((name): [string, NodeReason] => [name, "LowerRank"]);
-  const excluded = [...election.excluded].map(([name, reason]): [string, NodeReason] => [
-    name,
+function otherNodes(observed: ObservedAddress, node: string): [string, NodeReason][] {
+  const { address, election, isLive } = observed;
+  const reasonOf = (name: string): NodeReason => {
+    const reason = election.excluded.get(name);
     // that no endpoint is Ready anywhere is, for one node, that none is there
-    reason === "NoReadyEndpoint" ? "NoLocalReadyEndpoint" : reason,
-  ]);
-  return [...candidates, ...excluded]
-    .filter(([name]) => name !== node)
-    .map(([name, reason]) => ({
-      rank: rankOf(name, address),
-      entry: [name, reason] as [string, NodeReason],
-    }))
+    if (reason !== undefined) return reason === "NoReadyEndpoint" ? "NoLocalReadyEndpoint" : reason;
+    return isLive(name) ? "LowerRank" : "SpeakerDead";
+  };
+  return [...election.candidates, ...election.excluded.keys()]
+    .filter((name) => name !== node)
+    .map((name) => ({ rank: rankOf(name, address), name }))
     .toSorted((a, b) => (a.rank < b.rank ? -1 : 1))
-    .map(({ entry }) => entry);
+    .map(({ name }) => [name, reasonOf(name)]);
 }
 
 /** The facts about one address that a node reports. */
 export interface ObservedAddress {
   readonly address: Address;
   readonly election: Election;
+  /** The node that answers for it, if any. */
+  readonly owner: string | undefined;
+  readonly term: number;
+  /** Why nobody does although somebody could, in the protocol's word. */
+  readonly hindrance: string | undefined;
   readonly since: Date;
+  /** Whether the speaker of a node is a live member. */
+  readonly isLive: (node: string) => boolean;
   /** Interfaces that the address is answered for on. */
   readonly interfaces: readonly string[];
   /** Why there are none, if there are none. */
   readonly interfaceMessage: string;
 }
 
+/** Reasons for the protocol's words. */
+const HINDRANCES: Readonly<Record<string, readonly [AddressObservation["reason"], string]>> = {
+  probing: ["Probing", "the LAN is asked whether the address is free"],
+  conflict: ["AddressConflict", "another host uses the address: remove it there, or from the pool"],
+  answering: ["PeerUnreachableButAnswering", "a node that is not heard still answers for it"],
+  isolated: ["Isolated", "this node hears nobody on the LAN: look at its link"],
+  fenced: ["Isolated", "this node is not sure to be in touch with the others, and keeps silent"],
+};
+
 /** What a node that speaks for an address says of it. */
 export function observe(observed: ObservedAddress, node: string): AddressObservation {
-  const { address, election, since, interfaces } = observed;
-  const others = otherNodes(address, election, node);
+  const { election, interfaces, owner, hindrance } = observed;
+  const others = otherNodes(observed, node);
   const shared = {
-    address,
-    // Without claims the newest owner is told by when it took over.
-    term: Math.floor(since.getTime() / 1000),
-    since: formatTime(since),
+    address: observed.address,
+    term: observed.term,
+    since: formatTime(observed.since),
     otherNodes: others.slice(0, MAX_OTHER_NODES).map(([name, reason]) => ({ node: name, reason })),
     otherNodeCounts: count(others.map(([, reason]) => reason)),
   };
-  if (election.candidates[0] === node && interfaces.length > 0)
+  if (owner === node && interfaces.length > 0)
     return { ...shared, reason: "Announced", interfaces: interfaces.map((name) => ({ name })) };
-  if (election.candidates[0] === node)
+  if (
+    owner === node ||
+    (election.candidates.includes(node) && interfaces.length === 0 && hindrance === undefined)
+  )
     return { ...shared, reason: "NoUsableInterface", message: observed.interfaceMessage };
-  const reason = election.excluded.get(node) ?? "NoLocalReadyEndpoint";
+  const [word, remedy] = HINDRANCES[hindrance ?? ""] ?? [];
+  const reason = election.excluded.get(node) ?? word ?? "LowerRank";
   return {
     ...shared,
     reason,
-    message: `${reason}: ${REMEDIES[reason] ?? "see the other nodes' reasons"}`,
+    message: `${reason}: ${remedy ?? REMEDIES[reason] ?? "see the other nodes' reasons"}`,
   };
 }

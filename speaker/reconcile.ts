@@ -7,14 +7,13 @@
  * bears on all of them.
  */
 import type { RenderedConfig } from "../api/rendered-config.ts";
-import type { ReconcileContext } from "../kubernetes/reconciler.ts";
 import type { EndpointSlice, Node, Service } from "../kubernetes/resources.ts";
 import type { Change } from "../kubernetes/reflector.ts";
 import { objectKey, type Key, type Store } from "../kubernetes/store.ts";
 import { familyOf, type Address } from "../packet/address/address.ts";
 import { elect, type Election, type NodeFacts } from "./election.ts";
 import { announceableAddresses, nodeFacts, PoolIndex, serviceFacts } from "./facts.ts";
-import type { Command, TableEntry } from "./thread-protocol.ts";
+import type { CandidacyEntry, Command, OwnerNews } from "./thread-protocol.ts";
 
 /** What the speaker watches. */
 export interface World {
@@ -28,8 +27,6 @@ export interface World {
 /** What a reconciliation works with. */
 export interface ReconcileOptions {
   readonly world: World;
-  /** Name of the node that this speaker runs on. */
-  readonly node: string;
   readonly post: (command: Command) => void;
   /** Told the keys of Services whose verdict may have changed. */
   readonly touched: (services: readonly Key[]) => void;
@@ -40,21 +37,26 @@ export interface ReconcileOptions {
 export interface AddressDecision {
   readonly address: Address;
   readonly election: Election;
-  /** Whether this node is to answer for it. */
-  readonly own: boolean;
-  /** Since when `own` is as it is. */
+}
+
+/** Who answers for an address, and since when it is so. */
+export interface Ownership extends OwnerNews {
   readonly since: Date;
 }
 
-/** Decides for each address whether this node announces it. */
+/**
+ * Decides for each address who may announce it. Which of those does is settled among the speakers,
+ * in the responder thread.
+ */
 export class SpeakerReconciler {
   readonly #options: ReconcileOptions;
   readonly #decisions = new Map<Address, AddressDecision>();
   #config: RenderedConfig | undefined;
   #pools = new PoolIndex([]);
   #nodes: readonly NodeFacts[] | undefined;
-  #announce: TableEntry[] = [];
-  #withdraw: Address[] = [];
+  readonly #owners = new Map<Address, Ownership>();
+  #set: CandidacyEntry[] = [];
+  #deleted: Address[] = [];
 
   /** Decides nothing before a configuration is known. */
   constructor(options: ReconcileOptions) {
@@ -69,6 +71,25 @@ export class SpeakerReconciler {
   /** The configuration in effect. */
   get config(): RenderedConfig | undefined {
     return this.#config;
+  }
+
+  /** Who answers for an address, as far as this node knows. */
+  ownership(address: Address): Ownership | undefined {
+    return this.#owners.get(address);
+  }
+
+  /** Takes what the speakers have settled. */
+  ownersChanged(news: readonly OwnerNews[]): void {
+    const { touched, now } = this.#options;
+    for (const each of news) {
+      const before = this.#owners.get(each.address);
+      if (!this.#decisions.has(each.address)) this.#owners.delete(each.address);
+      else {
+        const since = before?.owner === each.owner ? before?.since : undefined;
+        this.#owners.set(each.address, { ...each, since: since ?? now() });
+      }
+      touched(this.#servicesOf(each.address).map(objectKey));
+    }
   }
 
   /** What was last decided about an address. */
@@ -108,14 +129,13 @@ export class SpeakerReconciler {
   }
 
   /** Decides one address. What changed leaves with the next {@link flush}. */
-  reconcile(address: Address, { logger }: Pick<ReconcileContext, "logger">): void {
-    const { world, node, touched, now } = this.#options;
+  reconcile(address: Address): void {
+    const { world, touched } = this.#options;
     const services = this.#servicesOf(address);
-    const before = this.#decisions.get(address);
     const pool = this.#pools.find(address);
     if (services.length === 0 || pool === undefined || this.#config === undefined) {
-      this.#decisions.delete(address);
-      if (before?.own === true) this.#withdraw.push(address);
+      if (this.#decisions.delete(address)) this.#deleted.push(address);
+      this.#owners.delete(address);
       touched(services.map(objectKey));
       return;
     }
@@ -133,26 +153,22 @@ export class SpeakerReconciler {
         ignoreExcludeLabel: this.#config["ignore-exclude-load-balancers"],
       },
     );
-    const own = election.candidates[0] === node;
-    const since = before?.own === own ? before.since : now();
-    this.#decisions.set(address, { address, election, own, since });
-    const interfaces = pool.interfaces.length > 0 ? { interfaces: pool.interfaces } : {};
-    if (own) this.#announce.push({ address, ...interfaces });
-    else if (before?.own === true) this.#withdraw.push(address);
-    if (own !== (before?.own ?? false))
-      logger.info(own ? "announcing address" : "withdrawing address", {
-        address,
-        owner: election.candidates[0] ?? "nobody",
-      });
+    this.#decisions.set(address, { address, election });
+    this.#set.push({
+      address,
+      ranked: election.candidates,
+      ...(election.prober !== undefined && { prober: election.prober }),
+      ...(pool.interfaces.length > 0 && { interfaces: pool.interfaces }),
+    });
     touched(services.map(objectKey));
   }
 
   /** Posts what has been decided since the last time. */
   flush(): void {
-    if (this.#announce.length === 0 && this.#withdraw.length === 0) return;
-    this.#options.post({ kind: "table", announce: this.#announce, withdraw: this.#withdraw });
-    this.#announce = [];
-    this.#withdraw = [];
+    if (this.#set.length === 0 && this.#deleted.length === 0) return;
+    this.#options.post({ kind: "candidacies", set: this.#set, delete: this.#deleted });
+    this.#set = [];
+    this.#deleted = [];
   }
 
   #addressesOf(service: Service | undefined): Address[] {

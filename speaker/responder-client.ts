@@ -10,6 +10,8 @@ import {
   compileFor,
   type Command,
   type InterfaceNews,
+  type MemberNews,
+  type OwnerNews,
   type Report,
   type ResponderCounters,
 } from "./thread-protocol.ts";
@@ -21,6 +23,10 @@ export interface ResponderClientOptions {
   readonly announcedChanged?: (address: Address) => void;
   /** What the thread counted, about once a second if anything happened. */
   readonly counted?: (counters: ResponderCounters) => void;
+  /** Who answers for addresses, as settled among the speakers. */
+  readonly owners?: (owners: readonly OwnerNews[]) => void;
+  /** Members came, went or changed. */
+  readonly membersChanged?: () => void;
   /** The outcome of a probe. */
   readonly probed?: (outcome: Extract<Report, { kind: "probed" }>) => void;
   /** The thread ended though nobody told it to; ends the process unless said otherwise. */
@@ -44,7 +50,9 @@ export class ResponderClient {
   readonly #interfacesOf = new Map<Address, readonly string[]>();
   readonly #stopped = Promise.withResolvers<undefined>();
   readonly #exchanges: PromiseWithResolvers<Uint8Array>[] = [];
+  readonly #left = Promise.withResolvers<number>();
   #interfaces: readonly InterfaceNews[] = [];
+  #members: readonly MemberNews[] = [];
   #ready = false;
   #stopping = false;
   #ended = false;
@@ -71,6 +79,23 @@ export class ResponderClient {
   /** All interfaces of the node, as last reported. */
   get interfaces(): readonly InterfaceNews[] {
     return this.#interfaces;
+  }
+
+  /** The speakers, as this one sees them. */
+  get members(): readonly MemberNews[] {
+    return this.#members;
+  }
+
+  /** Whether the speaker of a node is a live member, as this one sees it. */
+  isLive(node: string): boolean {
+    return this.#members.some(({ name, live }) => live && name === node);
+  }
+
+  /** Hands every address over to the other speakers. @returns how many nobody took in time */
+  async drain(withinMs: number): Promise<number> {
+    if (this.#ended) return 0;
+    this.post({ kind: "drain", withinMs });
+    return await this.#left.promise;
   }
 
   /** One sentence about each interface that cannot be used. */
@@ -116,6 +141,15 @@ export class ResponderClient {
       case "announced":
         this.#announced(report.address, report.interfaces);
         break;
+      case "owners":
+        this.#options.owners?.(report.owners);
+        break;
+      case "members":
+        this.#membersChanged(report.members);
+        break;
+      case "left":
+        this.#left.resolve(report.forced);
+        break;
       case "probed":
         this.#options.probed?.(report);
         break;
@@ -160,6 +194,16 @@ export class ResponderClient {
     });
   }
 
+  #membersChanged(members: readonly MemberNews[]): void {
+    const { logger, membersChanged } = this.#options;
+    for (const { name, live, status } of members) {
+      const before = this.#members.find((each) => each.name === name);
+      if (before?.live !== live) logger.info("member changed", { member: name, live, status });
+    }
+    this.#members = members;
+    membersChanged?.();
+  }
+
   #announced(address: Address, interfaces: readonly string[]): void {
     if (interfaces.length > 0) this.#interfacesOf.set(address, interfaces);
     else this.#interfacesOf.delete(address);
@@ -171,6 +215,7 @@ export class ResponderClient {
     if (this.#ended) return;
     this.#ended = true;
     this.#stopped.resolve(undefined);
+    this.#left.resolve(0);
     for (const answer of this.#exchanges.splice(0))
       answer.reject(new Error("the responder thread has ended"));
     if (this.#stopping) return;

@@ -7,6 +7,7 @@ import { afPacketLink } from "../packet/link/af-packet.ts";
 import { LinkError } from "../packet/link/link.ts";
 import { ExchangeRing } from "../packet/link/pcap.ts";
 import { Announcing } from "./announcing.ts";
+import { Participant } from "./participant.ts";
 import { watchInterfaces, type InterfaceWatch, type JudgedInterfaces } from "./interfaces.ts";
 import type { Command, InterfaceNews, Report } from "./thread-protocol.ts";
 
@@ -21,11 +22,22 @@ const port = parentPort;
 if (port === null) throw new TypeError("responder-thread.ts is a worker's entry, not a program");
 const report = (message: Report): void => port.postMessage(message);
 
+const participant: Participant = new Participant({
+  announcing: () => announcing,
+  openLink: (interfaceName) => afPacketLink({ interfaceName }),
+  report,
+});
+
 const ring = new ExchangeRing();
 let timer: NodeJS.Timeout | undefined;
-const announcing = new Announcing({
+const announcing: Announcing = new Announcing({
   openLink: (interfaceName) => ring.watch(afPacketLink({ interfaceName })),
-  report,
+  report: (message) => {
+    if (message.kind === "probed" && participant.probed(message.address, message.takenBy)) return;
+    report(message);
+  },
+  mayAnswer: (frame) => participant.mayAnswer(frame),
+  rival: (address, mac) => participant.rival(address, mac),
   now: () => performance.now(),
   wakeAt: (time) => {
     clearTimeout(timer);
@@ -40,6 +52,7 @@ let reopening: NodeJS.Timeout | undefined;
 
 function interfacesChanged(judged: JudgedInterfaces): void {
   const refused = announcing.setInterfaces(judged.usable);
+  participant.setInterfaces(judged.usable.filter(({ name }) => !refused.has(name)));
   clearTimeout(reopening);
   // Lack of a capability mends only with another process.
   if ([...refused.values()].some((error) => !isDenied(error)))
@@ -93,6 +106,7 @@ function configure(excludedInterfaces: readonly string[]): void {
 }
 
 function stop(from: NonNullable<typeof port>): void {
+  participant.close();
   announcing.close();
   watch?.[Symbol.dispose]();
   clearTimeout(counting);
@@ -123,6 +137,13 @@ port.on("message", (command: Command) => {
       break;
     case "stop":
       stop(port);
+      break;
+    case "converse":
+    case "keys":
+    case "hints":
+    case "candidacies":
+    case "drain":
+      participant.take(command);
       break;
   }
 });

@@ -27,6 +27,8 @@ export interface StatusWriterOptions {
   /** Our namespace. */
   readonly namespace: string;
   readonly owner: OwnerPod;
+  /** Whether the speaker of a node is a live member. */
+  readonly isLive: (node: string) => boolean;
   /** Interfaces that an address is answered for on now. */
   readonly interfacesOf: (address: Address) => readonly string[];
   /** Told which addresses of a Service this node announces. */
@@ -103,21 +105,20 @@ export class StatusWriter {
   }
 
   #observations(key: Key): readonly AddressObservation[] {
-    const { services, decisions, node, interfacesOf, explainInterfaces } = this.#options;
+    const { services, decisions, node, isLive, interfacesOf, explainInterfaces } = this.#options;
     const service = services.get(key);
     const { config } = decisions;
     if (service === undefined || config === undefined) return [];
     return announceableAddresses(service, config["load-balancer-class"]).flatMap((address) => {
       const decision = decisions.decision(address);
-      if (decision === undefined || spokesman(address, decision.election) !== node) return [];
-      const { election, since } = decision;
+      const ownership = decisions.ownership(address);
+      if (decision === undefined || ownership === undefined) return [];
+      const { election } = decision;
+      const { owner, term, hindrance, since } = ownership;
+      if (spokesman(address, election, owner, isLive) !== node) return [];
       const interfaces = interfacesOf(address);
-      return [
-        observe(
-          { address, election, since, interfaces, interfaceMessage: explainInterfaces() },
-          node,
-        ),
-      ];
+      const facts = { address, election, owner, term, hindrance, since, isLive, interfaces };
+      return [observe({ ...facts, interfaceMessage: explainInterfaces() }, node)];
     });
   }
 }

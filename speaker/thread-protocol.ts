@@ -7,6 +7,7 @@ import type { MacAddress } from "../packet/address/mac.ts";
 import type { BpfInstruction } from "../packet/wire/bpf.ts";
 import { compileFilter } from "../packet/wire/filter.ts";
 import type { Pace } from "./announcer.ts";
+import type { Hint } from "./joining.ts";
 import type { AddressTraffic, FrameTraffic } from "./traffic.ts";
 
 /** One address of the table. */
@@ -32,6 +33,30 @@ export interface FilterOf {
   readonly id: number;
 }
 
+/** Who may answer for an address. */
+export interface CandidacyEntry extends TableEntry {
+  /** Names of nodes, the first by rank first. */
+  readonly ranked: readonly string[];
+  /** The node that asks the LAN whether the address is free, before its first use. */
+  readonly prober?: string;
+}
+
+/** Who answers for an address, as this speaker sees it. */
+export interface OwnerNews {
+  readonly address: Address;
+  readonly owner?: string;
+  readonly term: number;
+  /** Why nobody does although somebody could, in a word. */
+  readonly hindrance?: string;
+}
+
+/** A member as this speaker sees it. */
+export interface MemberNews {
+  readonly name: string;
+  readonly live: boolean;
+  readonly status: string;
+}
+
 /** What the main thread says. */
 export type Command =
   /** Which interfaces are never used (regular expressions of names). */
@@ -49,6 +74,28 @@ export type Command =
    * conflicts are reported and not defended against.
    */
   | { readonly kind: "colleagues"; readonly macs: readonly MacAddress[] }
+  /** Begins to talk to the other speakers; until then addresses come by `table`. */
+  | {
+      readonly kind: "converse";
+      readonly node: string;
+      /** Keeps clusters apart that have the same key. */
+      readonly cluster: string;
+      /** Milliseconds between two heartbeats. */
+      readonly interval: number;
+      /** Oldest first. */
+      readonly keys: readonly Uint8Array[];
+    }
+  | { readonly kind: "keys"; readonly keys: readonly Uint8Array[] }
+  /** Nodes that should run a speaker, ourselves among them. */
+  | { readonly kind: "hints"; readonly hints: readonly Hint[] }
+  /** Who may answer for addresses, as the API has it; and addresses that the API knows no longer. */
+  | {
+      readonly kind: "candidacies";
+      readonly set: readonly CandidacyEntry[];
+      readonly delete: readonly Address[];
+    }
+  /** Hand everything over and leave, within so many milliseconds; see the report `left`. */
+  | { readonly kind: "drain"; readonly withinMs: number }
   /** Answers the report `compile`. */
   | ({
       readonly kind: "filter";
@@ -90,6 +137,11 @@ export type Report =
     }
   /** The outcome of a probe: nobody has the address, or `takenBy` has it. */
   | { readonly kind: "probed"; readonly address: Address; readonly takenBy?: MacAddress }
+  /** The owners of addresses may have changed. */
+  | { readonly kind: "owners"; readonly owners: readonly OwnerNews[] }
+  | { readonly kind: "members"; readonly members: readonly MemberNews[] }
+  /** Everything is handed over, but for so many addresses: the grace is over. */
+  | { readonly kind: "left"; readonly forced: number }
   /** Another host claims an address that we announce. */
   | {
       readonly kind: "conflict";

@@ -53,16 +53,17 @@ export function trimSlice(slice: EndpointSlice): EndpointSlice {
 }
 
 /** Conditions that anybody reads. */
-const CONDITIONS: readonly string[] = ["Ready", "NetworkUnavailable"];
+const CONDITIONS: readonly string[] = ["NetworkUnavailable"];
 
-/** Keeps the labels and two conditions, without their heartbeats. */
+/** Keeps the labels, the addresses and one condition, without its heartbeats. */
 export function trimNode(node: Node): Node {
   const { labels } = node.metadata;
+  const { addresses } = node.status ?? {};
   const conditions = (node.status?.conditions ?? [])
     .filter(({ type }) => CONDITIONS.includes(type))
     .map(({ type, status }) => ({ type, status }));
   return {
     metadata: { ...identity(node.metadata), ...(labels !== undefined && { labels }) },
-    status: { conditions },
+    status: { conditions, ...(addresses !== undefined && { addresses }) },
   };
 }

@@ -44,6 +44,7 @@ class Speaker implements Disposable {
             (each) => each !== this && addresses.some((vip) => each.answered.has(vip)),
           ),
           heard: true,
+          reached: true,
         }),
       probe: () => Promise.resolve({ taken: false, heard: true }),
     };

@@ -21,7 +21,6 @@ const NEAR: PlacementRules = { ...RULES, announceFrom: "EndpointNodes" };
 
 const node = (name: string, more: Partial<NodeFacts> = {}): NodeFacts => ({
   name,
-  alive: true,
   networkUnavailable: false,
   labels: {},
   ...more,
@@ -173,13 +172,6 @@ describe("who is a candidate", () => {
       excluded: { node1: "NetworkUnavailable" },
     },
     {
-      name: "not a node that is not alive",
-      services: [service(ready("node1"))],
-      facts: [node("node1", { alive: false }), node("node2")],
-      candidates: ["node2"],
-      excluded: { node1: "SpeakerDead" },
-    },
-    {
       name: "only nodes that the pool's selectors select",
       services: [service(ready("node1"))],
       facts: [node("node1"), node("node2", { labels: { rack: "a" } })],
@@ -199,6 +191,22 @@ describe("who is a candidate", () => {
       const outcome = elect(VIP, services, facts, rules);
       expect(outcome.candidates).toEqual(candidates);
       expect(Object.fromEntries(outcome.excluded)).toEqual(excluded);
+    });
+});
+
+describe("who asks whether the address is free before its first use", () => {
+  for (const { name, facts, prober } of [
+    { name: "the first by rank", facts: nodes("node1", "node2", "node3"), prober: "node3" },
+    {
+      name: "the first that may announce",
+      facts: [node("node3", { networkUnavailable: true }), ...nodes("node1", "node2")],
+      prober: "node2",
+    },
+    { name: "nobody when nobody may", facts: [], prober: undefined },
+  ])
+    test(`${name}, whether endpoints are Ready or not`, () => {
+      for (const services of [[service()], [service(ready("node1"))]])
+        expect(elect(VIP, services, facts, RULES).prober).toBe(prober);
     });
 });
 

@@ -3,6 +3,7 @@ import type { PoolConfig } from "../../../api/rendered-config.ts";
 import { address } from "../../../packet/address/address.ts";
 import {
   announceableAddresses,
+  memberHint,
   nodeFacts,
   PoolIndex,
   serviceFacts,
@@ -61,43 +62,45 @@ describe("the addresses to announce of a Service", () => {
 });
 
 describe("facts about a node", () => {
-  const node = (...conditions: { type: string; status: string }[]): NodeView => ({
-    metadata: { name: "node1" },
-    status: { conditions },
-  });
-  for (const { name, view, facts } of [
-    {
-      name: "Ready is alive",
-      view: node({ type: "Ready", status: "True" }),
-      facts: { alive: true, networkUnavailable: false },
-    },
-    {
-      name: "Ready Unknown is not alive: its kubelet has gone silent",
-      view: node({ type: "Ready", status: "Unknown" }),
-      facts: { alive: false, networkUnavailable: false },
-    },
-    {
-      name: "Ready False is not alive",
-      view: node({ type: "Ready", status: "False" }),
-      facts: { alive: false, networkUnavailable: false },
-    },
-    {
-      name: "without conditions it is alive: it has just registered",
-      view: node(),
-      facts: { alive: true, networkUnavailable: false },
-    },
+  const node = (
+    conditions: { type: string; status: string }[],
+    addresses: { type: string; address: string }[] = [],
+  ): NodeView => ({ metadata: { name: "node1" }, status: { conditions, addresses } });
+
+  for (const { name, view, networkUnavailable } of [
+    { name: "no condition", view: node([]), networkUnavailable: false },
     {
       name: "NetworkUnavailable True",
-      view: node({ type: "NetworkUnavailable", status: "True" }),
-      facts: { alive: true, networkUnavailable: true },
+      view: node([{ type: "NetworkUnavailable", status: "True" }]),
+      networkUnavailable: true,
     },
     {
       name: "NetworkUnavailable False",
-      view: node({ type: "NetworkUnavailable", status: "False" }),
-      facts: { alive: true, networkUnavailable: false },
+      view: node([{ type: "NetworkUnavailable", status: "False" }]),
+      networkUnavailable: false,
     },
+    { name: "no status at all", view: { metadata: { name: "node1" } }, networkUnavailable: false },
   ])
-    test(name, () => expect(nodeFacts(view)).toEqual({ name: "node1", labels: {}, ...facts }));
+    test(name, () =>
+      expect(nodeFacts(view)).toEqual({ name: "node1", labels: {}, networkUnavailable }),
+    );
+
+  test("its speaker is reached at its internal addresses", () => {
+    const addresses = [
+      { type: "Hostname", address: "node1" },
+      { type: "InternalIP", address: "192.0.2.1" },
+      { type: "InternalIP", address: "2001:DB8::1" },
+      { type: "InternalIP", address: "nonsense" },
+      { type: "ExternalIP", address: "198.51.100.1" },
+    ];
+    expect(memberHint(node([], addresses))).toEqual({
+      name: "node1",
+      endpoints: [
+        { address: "192.0.2.1", port: 7946 },
+        { address: "2001:db8::1", port: 7946 },
+      ],
+    });
+  });
 });
 
 describe("facts about a Service", () => {
