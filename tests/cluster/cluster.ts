@@ -207,7 +207,11 @@ export class Cluster implements AsyncDisposable {
     report?: Report,
   ): Promise<Cluster> {
     const whole: ClusterOptions = { nodes: 3, family: "dual", lans: 1, ...options };
-    return new Cluster(whole, await up(whole, archives, report));
+    const started = await up(whole, archives, report);
+    const cluster = new Cluster(whole, started);
+    // a cluster that was up already may have other images under the same names
+    if (!started) for (const archive of archives) await cluster.importImage(archive);
+    return cluster;
   }
 
   /** Takes the cluster that is up, whatever its kind. @throws Error when none is. */
