@@ -4,6 +4,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseAllDocuments } from "yaml";
+import { readKustomization, type KubernetesObject } from "../../tools/bundle-config.ts";
+import { controlPlaneBinary } from "./binary.ts";
 import { attempt, run } from "./command.ts";
 import { olmPrograms } from "./olm-programs.ts";
 
@@ -74,4 +76,22 @@ describe("bundle/ and catalog/", () => {
       rmSync(folder, { recursive: true });
     }
   });
+});
+
+describe("config/", () => {
+  let kubectl: string[];
+
+  beforeAll(async () => {
+    kubectl = [await controlPlaneBinary(), "kubectl"];
+  }, 30 * MINUTE);
+
+  // The generator reads config/ by itself; this holds it against kustomize.
+  for (const variant of ["default", "prometheus", "openshift"])
+    test(`${variant} has for kustomize the objects that the bundle's generator reads`, async () => {
+      const text = await run([...kubectl, "kustomize", `config/${variant}`], { cwd: TREE });
+      const name = ({ kind, metadata }: KubernetesObject): string => `${kind}/${metadata.name}`;
+      const built = parseAllDocuments(text).map((one) => one.toJS() as KubernetesObject);
+      const read = readKustomization(`config/${variant}`);
+      expect(built.map(name).toSorted()).toEqual(read.map(name).toSorted());
+    });
 });

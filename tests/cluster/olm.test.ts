@@ -114,6 +114,7 @@ describeWith("netns", "nft")("the operator from a catalog", () => {
   let host: LanHost;
   let olm: Olm;
   let before: string[];
+  const cleanup = new AsyncDisposableStack();
 
   const inProduct = async (...args: string[]): Promise<string> =>
     await cluster.kubectl(["-n", PRODUCT_NAMESPACE, ...args]);
@@ -161,13 +162,18 @@ describeWith("netns", "nft")("the operator from a catalog", () => {
 
   beforeAll(async () => {
     const archive = buildProductImage();
-    cluster = await Cluster.up();
+    cluster = cleanup.use(await Cluster.up());
+    cleanup.defer(() => rmSync(WORK, { recursive: true, force: true }));
     await cluster.importImage(archive);
     await tagImage(cluster, PRODUCT_IMAGE, NEW_IMAGE);
     host = await cluster.host();
     await removeProduct();
+    cleanup.defer(removeProduct);
     before = await leftovers();
-    olm = await Olm.install(cluster);
+    olm = cleanup.use(await Olm.install(cluster));
+    cleanup.defer(async () => {
+      await cluster.kubectl(["delete", "namespace", NAMESPACE, "--ignore-not-found"]);
+    });
     await olm.serve(await release(cluster, OLD, PRODUCT_IMAGE));
     await cluster.apply(
       { apiVersion: "v1", kind: "Namespace", metadata: { name: NAMESPACE } },
@@ -176,11 +182,7 @@ describeWith("netns", "nft")("the operator from a catalog", () => {
   }, 40 * MINUTE);
 
   afterAll(async () => {
-    await cluster.kubectl(["delete", "namespace", NAMESPACE, "--ignore-not-found"]);
-    await olm[Symbol.asyncDispose]();
-    await removeProduct();
-    rmSync(WORK, { recursive: true, force: true });
-    await cluster[Symbol.asyncDispose]();
+    await cleanup.disposeAsync();
   }, 5 * MINUTE);
 
   test(
@@ -299,7 +301,8 @@ describeWith("netns", "nft")("the operator from a catalog", () => {
     async () => {
       await inProduct("delete", "metallb", "metallb", "--wait=true");
       await inProduct("delete", "subscription", "metallb-operator");
-      await inProduct("delete", "csv", `metallb-operator.v${NEW}`);
+      const label = `operators.coreos.com/metallb-operator.${PRODUCT_NAMESPACE}`;
+      await inProduct("delete", "csv", "-l", label);
       const kinds = "deployments,daemonsets,pods,roles,rolebindings,configmaps,secrets,services";
       await waitFor("nothing left in its namespace", 90, async () => {
         const left = await inProduct("get", kinds, "-o", "name");
