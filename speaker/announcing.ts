@@ -162,7 +162,7 @@ export class Announcing {
     this.#run();
   }
 
-  /** Asks the LAN for addresses that are to be used for the first time. */
+  /** Asks the LAN for addresses that are to be used for the first time; asked again, asks anew. */
   probe(entries: readonly TableEntry[], pace: ProbePace): void {
     const asked = entries.map((entry) => this.#hold(entry, false));
     this.#place(asked);
@@ -225,6 +225,7 @@ export class Announcing {
         cameBack: (on) => this.#comeBack(on.name),
         compile: (on, etherType, job) =>
           report({ kind: "compile", interfaceName: on.name, etherType, ...job }),
+        due: () => this.#run(),
         trouble: (message) => report({ kind: "trouble", message }),
         now,
       });
@@ -262,7 +263,10 @@ export class Announcing {
   // ---- frames
 
   #receive(frame: ReceivedFrame, on: OpenInterface): void {
-    if (this.#options.mayAnswer?.(frame) === false) return;
+    if (this.#options.mayAnswer?.(frame) === false) {
+      on.traffic.dropped("fenced");
+      return;
+    }
     const verdict = respond(
       frame.octets,
       on.responding,
@@ -426,7 +430,7 @@ export class Announcing {
       if (heard && !this.#pace.take(1, now)) return false;
       this.#starting.delete(address);
       if (!heard) continue;
-      if (pace !== undefined) this.#step(held, { kind: "probe", pace });
+      if (pace !== undefined) this.#ask(held, pace);
       if (held.wanted) this.#step(held, { kind: "announce" });
     }
     return true;
@@ -450,9 +454,17 @@ export class Announcing {
 
   /** At most one deadline waits for an address, beside those that have become void. */
   #setDeadline(held: Held): void {
+    // Nobody waits for an address that is taken and not wanted: whoever asked may ask again.
+    if (held.announcer.phase === "taken" && !held.wanted) return;
     if (held.wakeAt === undefined || held.wakeAt >= held.deadlineAt) return;
     held.deadlineAt = held.wakeAt;
     this.#deadlines.set(held.wakeAt, held.entry.address);
+  }
+
+  #ask(held: Held, pace: ProbePace): void {
+    // What was found out before is no answer to a new question.
+    if (!held.wanted && held.announcer.phase !== "probing") held.announcer = IDLE;
+    this.#step(held, { kind: "probe", pace });
   }
 
   #step(held: Held, event: AnnouncerEvent): void {

@@ -28,6 +28,8 @@ export interface OpenInterfaceHandlers {
   /** It was down: neighbours may have forgotten, or learnt otherwise. */
   cameBack(on: OpenInterface): void;
   compile(on: OpenInterface, etherType: FilteredType, job: FilterJob): void;
+  /** A filter is due sooner than it said. */
+  due(): void;
   trouble(message: string): void;
   now(): number;
 }
@@ -169,6 +171,7 @@ export class OpenInterface implements Disposable {
     if (error.code !== "FilterTooLarge") return;
     this.link.setFilter(NEIGHBOR_FILTER);
     for (const type of FILTERED_TYPES) this.#filters[type].reset(this.#handlers.now());
+    this.#handlers.due();
   }
 
   // ---- sending

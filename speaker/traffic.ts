@@ -3,16 +3,17 @@
  * a report holds what happened and nothing else, however many addresses there are.
  */
 import type { Address } from "../packet/address/address.ts";
-import type { DropReason } from "./responder.ts";
 import { DROP_REASONS } from "./responder.ts";
 
-/** Why a frame is not answered, with what a link drops before the responder sees it. */
+/** Why a frame is not answered, with what never comes to the responder. */
 export const FRAME_DROP_REASONS = [
   ...DROP_REASONS,
   /** Longer than any frame that concerns us. */
   "oversized",
   /** To the MAC address of another host, on a promiscuous interface. */
   "foreign",
+  /** Nothing may be answered at the moment, or the frame has waited too long. */
+  "fenced",
 ] as const;
 
 /** See {@link FRAME_DROP_REASONS}. */
@@ -64,7 +65,7 @@ export class Traffic {
   }
 
   /** A frame, about an address of ours or not, was not answered. */
-  dropped(reason: DropReason, address?: Address): void {
+  dropped(reason: FrameDropReason, address?: Address): void {
     this.#frames.received++;
     increase(this.#frames.drops, reason);
     if (address === undefined) return;

@@ -3,7 +3,7 @@ import type { Address } from "../../../packet/address/address.ts";
 import type { IPv6Address } from "../../../packet/address/ipv6.ts";
 import type { MacAddress } from "../../../packet/address/mac.ts";
 import { parsePrefix, type Prefix } from "../../../packet/address/prefix.ts";
-import type { Link } from "../../../packet/link/link.ts";
+import type { Link, OpenLink } from "../../../packet/link/link.ts";
 import { MemoryLan, type MemoryPort } from "../../../packet/link/memory.ts";
 import { decodeFrame, formatFrame } from "../../../packet/wire/frame.ts";
 import { Announcing } from "../../../speaker/announcing.ts";
@@ -57,6 +57,8 @@ export class World {
   readonly announcing: Announcing;
   /** Answers to compilations wait in here. */
   compileBy: "atOnce" | "never" = "atOnce";
+  /** Whether the node is not fenced. */
+  mayAnswer = true;
   now = 1000;
   /** How often time woke the node. */
   wakes = 0;
@@ -64,12 +66,10 @@ export class World {
   readonly #networks = new Map<string, Network>();
   readonly #tasks: (() => void)[] = [];
 
-  constructor(refuse: (interfaceName: string) => void = () => undefined) {
+  /** @param wrap what stands between the node and the link of an interface; may throw */
+  constructor(wrap: (link: OpenLink, interfaceName: string) => OpenLink = (link) => link) {
     this.announcing = new Announcing({
-      openLink: (name) => (handlers) => {
-        refuse(name);
-        return this.network(name).port.open(handlers);
-      },
+      openLink: (name) => wrap((handlers) => this.network(name).port.open(handlers), name),
       report: (report) => {
         this.reports.push(report);
         if (report.kind === "compile" && this.compileBy === "atOnce")
@@ -80,6 +80,7 @@ export class World {
         this.#wakeAt = time;
       },
       random: () => 0.5,
+      mayAnswer: () => this.mayAnswer,
     });
   }
 

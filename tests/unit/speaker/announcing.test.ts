@@ -4,7 +4,9 @@ import { address, type Address } from "../../../packet/address/address.ts";
 import { ipv4FromNumber } from "../../../packet/address/ipv4.ts";
 import { ipv6FromBigInt } from "../../../packet/address/ipv6.ts";
 import type { MacAddress } from "../../../packet/address/mac.ts";
-import { LinkError } from "../../../packet/link/link.ts";
+import { LinkError, type LinkStatistics } from "../../../packet/link/link.ts";
+import { LinkWrapper } from "../../../packet/link/wrapper.ts";
+import type { BpfInstruction } from "../../../packet/wire/bpf.ts";
 import { ANNOUNCE_BATCH, ANNOUNCE_RATE, interfacesFor } from "../../../speaker/announcing.ts";
 import { BURST_MS, CONFLICT_QUIET_MS, DEFEND_INTERVAL_MS } from "../../../speaker/announcer.ts";
 import { facts, World, type Seen } from "./announcing-world.ts";
@@ -167,8 +169,9 @@ describe("an interface", () => {
 
   for (const code of ["PermissionDenied", "NoSuchInterface", "NotEthernet", "Failed"] as const)
     test(`that cannot be opened (${code}) is told, the others serve`, () => {
-      const world = new World((name) => {
+      const world = new World((link, name) => (handlers) => {
         if (name === "eth0") throw new LinkError(code, `eth0: ${code}`);
+        return link(handlers);
       });
       const refused = world.announcing.setInterfaces([facts(1), facts(2)]);
       expect([...refused].map(([name, { message }]) => [name, message])).toEqual([
@@ -292,6 +295,35 @@ describe("probing before the first use", () => {
     expect(world.send("eth0", requestFor(V4)).length).toBeGreaterThan(0);
   });
 
+  test("asks anew when asked again, whatever came of it before", () => {
+    const world = World.withInterfaces(1);
+    const ask = (): void => {
+      world.announcing.probe([{ address: V4 }], "fast");
+      world.pass(50);
+    };
+    ask();
+    world.pass(500);
+    ask();
+    world.send("eth0", claimOf(V4, STRANGER));
+    ask();
+    world.pass(500);
+    expect(world.reported("probed")).toEqual([
+      { kind: "probed", address: V4 },
+      { kind: "probed", address: V4, takenBy: STRANGER },
+      { kind: "probed", address: V4 },
+    ]);
+  });
+
+  test("leaves an address alone that is taken and that nobody wants", () => {
+    const world = World.withInterfaces(1);
+    world.announcing.probe([{ address: V4 }], "fast");
+    world.pass(50);
+    world.send("eth0", claimOf(V4, STRANGER));
+    world.take();
+    world.pass(600_000);
+    expect(world.take()).toEqual([]);
+  });
+
   test("of an address that is wanted meanwhile is hurried, and ends in its announcement", () => {
     const world = World.withInterfaces(1);
     world.announcing.probe([{ address: V4 }], "full");
@@ -379,6 +411,96 @@ describe("thousands of addresses at once", () => {
     for (const each of all.slice(0, 50))
       expect(world.send("eth0", requestFor(each))).toHaveLength(1);
   });
+});
+
+/** A link whose kernel refuses and drops as a test says. */
+class TroubledLink extends LinkWrapper {
+  counts: Partial<LinkStatistics> = {};
+  refuseFilters = false;
+  refuseGroups = false;
+
+  override statistics(): LinkStatistics {
+    return { ...super.statistics(), ...this.counts };
+  }
+
+  override joinGroup(): void {
+    if (this.refuseGroups) throw new LinkError("Failed", "joining a group: Failed");
+  }
+
+  override setFilter(program: readonly BpfInstruction[], etherType?: number): void {
+    if (this.refuseFilters) throw new LinkError("FilterTooLarge", "attaching a filter: no room");
+    super.setFilter(program, etherType);
+  }
+}
+
+function troubled(): {
+  readonly world: World;
+  readonly link: TroubledLink;
+  readonly down: () => void;
+} {
+  let link: TroubledLink | undefined;
+  let down = (): void => undefined;
+  const world = new World((open) => (handlers) => {
+    down = () => handlers.down?.("Failed", new LinkError("FilterTooLarge", "reopening: no room"));
+    return (link = new TroubledLink(open(handlers)));
+  });
+  world.announcing.setInterfaces([facts(1)]);
+  if (link === undefined) throw new TypeError("the link was not opened");
+  return { world, link, down: () => down() };
+}
+
+describe("a kernel", () => {
+  test("that drops frames has them counted by reason", () => {
+    const { world, link } = troubled();
+    link.counts = { dropped: 5, oversized: 2, tagged: 3, foreign: 1, refused: 4 };
+    expect(world.announcing.takeCounters().counters.interfaces).toMatchObject([
+      { overruns: 5, refused: 4, drops: { oversized: 2, vlanTag: 3, foreign: 1 } },
+    ]);
+    link.counts = { ...link.counts, dropped: 6 };
+    expect(world.announcing.takeCounters().counters.interfaces).toMatchObject([
+      { overruns: 1, refused: 0, drops: {} },
+    ]);
+  });
+
+  test("without room for a filter is told about, and answered to all the same", () => {
+    const { world, link } = troubled();
+    link.refuseFilters = true;
+    world.announce(V4);
+    expect(world.reported("trouble")[0]?.message).toContain("net.core.optmem_max");
+    link.refuseFilters = false;
+    world.pass(2000);
+    expect(world.send("eth0", requestFor(V4)).length).toBeGreaterThan(0);
+    expect(world.announcing.takeCounters().counters.interfaces[0]?.exact).toBe(true);
+  });
+
+  test("without room when an interface comes back gets a filter that fits", () => {
+    const { world, down } = troubled();
+    world.announce(V4);
+    world.announcing.takeCounters();
+    down();
+    expect(world.announcing.takeCounters().counters.interfaces[0]?.exact).toBe(false);
+    world.pass(100);
+    expect(world.announcing.takeCounters().counters.interfaces[0]?.exact).toBe(true);
+  });
+
+  test("that lets no group be joined is told about, the address is announced", () => {
+    const { world, link } = troubled();
+    link.refuseGroups = true;
+    world.announce(V6);
+    expect(world.reported("trouble")).toMatchObject([{ message: "joining a group: Failed" }]);
+    expect(world.take()).toHaveLength(1);
+  });
+});
+
+test("what may not be answered is dropped and counted, whoever is asked for", () => {
+  const world = World.withInterfaces(1);
+  world.announce(V4);
+  world.mayAnswer = false;
+  world.take();
+  expect(world.send("eth0", requestFor(V4))).toEqual([]);
+  expect(world.announcing.takeCounters().counters.interfaces).toMatchObject([
+    { received: 1, answered: 0, drops: { fenced: 1 } },
+  ]);
 });
 
 describe("counters", () => {
