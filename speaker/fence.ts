@@ -56,7 +56,9 @@ export class Fence {
 
   /** Raises the fence, or renews it for a weightier reason. */
   raise(reason: FenceReason): void {
-    if (this.reason === "superseded" || this.reason === reason) return;
+    // A second pause makes all void that was found out after the first; a second notice does not.
+    const isNews = reason === "stall" || reason === "carrier" || reason !== this.reason;
+    if (this.reason === "superseded" || !isNews) return;
     const { now, actions } = this.#context;
     if (this.reason === undefined) {
       actions.push({ type: "fence", on: true, reason });

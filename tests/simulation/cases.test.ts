@@ -27,7 +27,9 @@ function heirs(cluster: Cluster, address: Address): SimNode[] {
   const candidacy = cluster.world.truth.get(address);
   const names = cluster.world.nodes.map((_, place) => candidacy?.heir(place));
   const owner = cluster.owner(address);
-  return names.flatMap((name) => (name === undefined ? [] : cluster.world.node(name))).filter((n) => n !== owner);
+  return names
+    .flatMap((name) => (name === undefined ? [] : cluster.world.node(name)))
+    .filter((n) => n !== owner);
 }
 
 test("1a: the owner, its first two heirs and two of its watchers die within 50 ms", () => {
@@ -35,7 +37,9 @@ test("1a: the owner, its first two heirs and two of its watchers die within 50 m
     const cluster = new Cluster({ seed, nodes: 12, addresses: 24 }).settle();
     const address = cluster.addresses[0]!;
     const owner = cluster.owner(address);
-    const watchers = owner.protocol!.roster.neighbours(owner.name).map((n) => cluster.world.node(n));
+    const watchers = owner
+      .protocol!.roster.neighbours(owner.name)
+      .map((n) => cluster.world.node(n));
     const dying = new Set([owner, ...heirs(cluster, address).slice(0, 2), ...watchers.slice(0, 2)]);
     const orphans = [...dying].flatMap((node) => cluster.owned(node));
     for (const node of dying) cluster.world.after(50 * cluster.random(), () => node.crash());
@@ -320,7 +324,9 @@ test("7: an isolated node is born with API access: it claims nothing that others
     cluster.run(2000);
     // Only our packets do not pass: a firewall.
     for (const other of others) {
-      cluster.world.lan.cutUdp.add(`${born!.name}>${other.name}`).add(`${other.name}>${born!.name}`);
+      cluster.world.lan.cutUdp
+        .add(`${born!.name}>${other.name}`)
+        .add(`${other.name}>${born!.name}`);
     }
     born!.start();
     const from = cluster.world.now;
@@ -389,7 +395,8 @@ test("9: all drain at once: the last one stays, and the grace runs out", () => {
     const cluster = new Cluster({ seed, nodes: 3, addresses: 6 }).settle();
     const { world } = cluster;
     const from = world.now;
-    for (const node of world.nodes) node.take({ type: "drain", on: true, deadline: node.local() + 5000 });
+    for (const node of world.nodes)
+      node.take({ type: "drain", on: true, deadline: node.local() + 5000 });
     cluster.run(4900);
     expect(cluster.timeline.longestGap(from)).toBe(0);
     cluster.run(2000);
@@ -402,7 +409,9 @@ test("10: endpoints move, seen 0 to 10 s apart, while the owner dies", () => {
     const cluster = new Cluster({ seed, nodes: 6, addresses: 6 }).settle();
     const { world } = cluster;
     for (const address of cluster.addresses) {
-      const names = shuffle(world.random, world.nodes).slice(0, 3).map(({ name }) => name);
+      const names = shuffle(world.random, world.nodes)
+        .slice(0, 3)
+        .map(({ name }) => name);
       world.setCandidates(address, names, () => 10_000 * world.random());
     }
     cluster.run(3000 * world.random());

@@ -29,7 +29,8 @@ export class Cluster {
     const names = this.world.nodes.map(({ name }) => name);
     for (const address of this.addresses) this.world.assign(address, names);
     if (options.warm === true) this.world.startTogether();
-    else for (const node of this.world.nodes) this.world.after(20 * this.random(), () => node.start());
+    else
+      for (const node of this.world.nodes) this.world.after(20 * this.random(), () => node.start());
   }
 
   random(): number {
@@ -59,7 +60,8 @@ export class Cluster {
 
   owner(address: Address): SimNode {
     const [owner, second] = this.world.answering(address);
-    if (owner === undefined || second !== undefined) throw new Error(`${address} has not one owner`);
+    if (owner === undefined || second !== undefined)
+      throw new Error(`${address} has not one owner`);
     return owner;
   }
 

@@ -34,6 +34,17 @@ export function addressNumber(i: number): Address {
     : (`192.0.${2 + Math.floor(i / OCTETS)}.${1 + (i % OCTETS)}` as Address);
 }
 
+/** Schedules of small clusters, of middle ones. */
+export function smallSchedule(seed: number): ScheduleOptions {
+  return { seed, nodes: [1, 12], addresses: [1, 20], trouble: 10_000, total: 30_000, settle: 1500 };
+}
+
+/** Schedules of 30 to 100 nodes. */
+export function middleSchedule(seed: number): ScheduleOptions {
+  const settle = 4000;
+  return { seed, nodes: [30, 100], addresses: [20, 60], trouble: 10_000, total: 30_000, settle };
+}
+
 /** One run: builds a world of the seed, troubles it, and checks what has to hold. */
 export class Schedule {
   readonly world: World;

@@ -15,7 +15,13 @@ function beliefs(node: SimNode): string {
   if (protocol === undefined) return "nothing";
   const records = [...protocol.roster.records()].map(({ endpoints, links, ...rest }) => rest);
   const views = [...node.view.keys()].map((address) => protocol.view(address).owner);
-  return JSON.stringify([records, views, protocol.fence, protocol.claims.table(), [...node.active]]);
+  return JSON.stringify([
+    records,
+    views,
+    protocol.fence,
+    protocol.claims.table(),
+    [...node.active],
+  ]);
 }
 
 function capturing(seed: number, nodes: number, addresses: number) {
@@ -100,7 +106,9 @@ test("14: forged, truncated and random octets are refused and change nothing", (
     const { world } = cluster;
     const before = world.nodes.map(beliefs);
     for (const { from, to, octets } of captured.slice(-100)) {
-      const forged = Uint8Array.from(octets, (octet) => (world.random() < 0.02 ? octet ^ 0x55 : octet));
+      const forged = Uint8Array.from(octets, (octet) =>
+        world.random() < 0.02 ? octet ^ 0x55 : octet,
+      );
       const isSame = Buffer.compare(forged, octets) === 0;
       const results = [
         octets.subarray(0, Math.floor(octets.length * world.random())),

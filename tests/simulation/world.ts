@@ -173,6 +173,7 @@ export class SimNode {
     this.frozen = false;
     this.hasLeft = false;
     this.#queue = [];
+    this.#timerAt = Infinity;
     this.view = new Map(this.hasApi ? world.truth : []);
     this.version = this.hasApi ? world.version : 0;
     this.protocol = new Protocol(
@@ -644,7 +645,13 @@ export class World {
       const isSelf = subject === node.name;
       const by = isSelf ? undefined : subject;
       const answered = addresses.some((a) => this.whoAnswers(node, a, by) !== undefined);
-      node.take({ type: "witness", subject, answered, heard: this.hears(node), reached: this.reaches(node) });
+      node.take({
+        type: "witness",
+        subject,
+        answered,
+        heard: this.hears(node),
+        reached: this.reaches(node),
+      });
     });
   }
 

@@ -1,0 +1,3 @@
+import { declareSchedules } from "./schedules.ts";
+
+declareSchedules(0);
