@@ -110,7 +110,14 @@ export class Reflector<
     this.#clock = options.clock ?? systemClock;
     this.#random = options.random ?? Math.random;
     this.#logger = (options.logger ?? silentLogger).child({ resource: options.resource.plural });
-    this.#instruments = instruments(options.metrics ?? new Metrics(), options.resource.plural);
+    const metrics = options.metrics ?? new Metrics();
+    this.#instruments = instruments(metrics, options.resource.plural);
+    metrics.observed(
+      "reflector_seconds_since_contact",
+      "How long the server has said nothing about a resource; bookmarks come about once a minute.",
+      { resource: options.resource.plural },
+      () => this.#secondsSinceContact(),
+    );
   }
 
   /** What is known now. */
@@ -350,9 +357,13 @@ export class Reflector<
     }
   }
 
+  /** Before the first contact: since the process started, nearly. */
+  #secondsSinceContact(): number {
+    return (this.#clock.monotonicMs() - (this.#lastContactMs ?? 0)) / 1000;
+  }
+
   #touch(): void {
     this.#lastContactMs = this.#clock.monotonicMs();
-    this.#instruments.contact(this.#clock.wallMs());
   }
 }
 
@@ -417,7 +428,6 @@ interface Instruments {
   listed(reason: RelistReason): void;
   ended(reason: WatchEnd): void;
   handlerErrors(): void;
-  contact(wallMs: number): void;
 }
 
 function instruments(metrics: Metrics, plural: string): Instruments {
@@ -433,15 +443,9 @@ function instruments(metrics: Metrics, plural: string): Instruments {
   const errors = metrics.counter("reflector_handler_errors_total", "Change handlers that threw.", {
     resource,
   });
-  const contact = metrics.gauge(
-    "reflector_last_contact_timestamp_seconds",
-    "When the server last sent anything about a resource.",
-    { resource },
-  );
   return {
     listed: (reason) => lists.inc({ resource: plural, reason }),
     ended: (reason) => ends.inc({ resource: plural, reason }),
     handlerErrors: () => errors.inc({ resource: plural }),
-    contact: (wallMs) => contact.set({ resource: plural }, wallMs / 1000),
   };
 }
