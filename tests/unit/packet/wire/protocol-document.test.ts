@@ -4,9 +4,17 @@ import { readFileSync } from "node:fs";
 const root = new URL("../../../../", import.meta.url);
 const read = (path: string): string => readFileSync(new URL(path, root), "utf8");
 
-const inSpeaker = new Set(["responder", "announcer", "responder-fuzz"]);
+const FOLDERS: Readonly<Record<string, string>> = {
+  responder: "unit/speaker",
+  announcer: "unit/speaker",
+  "responder-fuzz": "unit/speaker",
+  announcing: "unit/speaker",
+  "socket-filter": "unit/speaker",
+  kernel: "link",
+  thread: "link",
+};
 const pathOf = (file: string): string =>
-  `tests/unit/${inSpeaker.has(file) ? "speaker" : "packet/wire"}/${file}.test.ts`;
+  `tests/${FOLDERS[file] ?? "unit/packet/wire"}/${file}.test.ts`;
 
 /** What docs/protocol.md cites: `file`: "row", "row". A citation may run over the end of a line. */
 const citations = [
