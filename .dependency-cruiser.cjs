@@ -5,6 +5,7 @@ const speakerShells = [
   "conversation",
   "key-file",
   "participant",
+  "group-membership",
   "interfaces",
   "main",
   "metrics",

@@ -19,6 +19,7 @@ import { WorkQueue } from "../kubernetes/work-queue.ts";
 import { parseAddress, type Address } from "../packet/address/address.ts";
 import { readEnvironment, type Environment } from "./environment.ts";
 import { memberHint } from "./facts.ts";
+import { GroupMembership } from "./group-membership.ts";
 import { KeyFile } from "./key-file.ts";
 import { SpeakerMetrics } from "./metrics.ts";
 import { SpeakerReconciler } from "./reconcile.ts";
@@ -76,6 +77,7 @@ async function speak(program: Program, environment: Environment): Promise<void> 
   };
   const { services, slices, nodes, configMaps } = reflectors(program, environment);
   const shown = new SpeakerMetrics(metrics, node);
+  const groups = new GroupMembership({ logger });
   const responder = new ResponderClient({
     logger,
     counted: (counters) => shown.count(counters),
@@ -88,7 +90,11 @@ async function speak(program: Program, environment: Environment): Promise<void> 
     membersChanged: () => {
       for (const service of services.store.keys()) verdicts.add(service);
     },
-    announcedChanged: (address) => enqueue([address]),
+    announcedChanged: (address) => {
+      groups.place(address, responder.interfacesOf(address));
+      enqueue([address]);
+    },
+    interfacesChanged: (interfaces) => groups.setInterfaces(interfaces),
   });
   const reconciler = new SpeakerReconciler({
     world: { services: services.store, slices: slices.store, nodes: nodes.store },
@@ -152,6 +158,7 @@ async function speak(program: Program, environment: Environment): Promise<void> 
     const forced = await responder.drain(DRAIN_MS);
     logger.info("handed over", { forced });
     await responder.stop();
+    groups[Symbol.dispose]();
   });
   await program.reflect(services, slices, nodes, configMaps);
   nodes.onChange(({ type, object, previous }) => {

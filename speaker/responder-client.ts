@@ -21,6 +21,8 @@ export interface ResponderClientOptions {
   readonly logger: Logger;
   /** An address is answered for on other interfaces than before. */
   readonly announcedChanged?: (address: Address) => void;
+  /** The node's interfaces changed. */
+  readonly interfacesChanged?: (interfaces: readonly InterfaceNews[]) => void;
   /** What the thread counted, about once a second if anything happened. */
   readonly counted?: (counters: ResponderCounters) => void;
   /** Who answers for addresses, as settled among the speakers. */
@@ -192,6 +194,7 @@ export class ResponderClient {
         why === undefined ? name : `${name} (${why})`,
       ),
     });
+    this.#options.interfacesChanged?.(interfaces);
   }
 
   #membersChanged(members: readonly MemberNews[]): void {

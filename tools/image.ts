@@ -32,6 +32,10 @@ const ROOT = join(STAGE, "root");
 const PROGRAMS = ["operator", "controller", "speaker"] as const;
 /** Files that run in a worker thread and so are bundled on their own. */
 const WORKERS = ["speaker/responder-thread.ts"];
+/** The one package that is not bundled: it finds its addon beside itself. */
+const RAW_SOCKET = ["package.json", "index.js", "build/Release/raw.node"].map(
+  (file) => `raw-socket/${file}`,
+);
 const CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt";
 /** uid and gid that operator and controller run as. */
 const NONROOT = 65532;
@@ -120,6 +124,8 @@ async function stagePrograms(): Promise<void> {
     logLevel: "warning",
   });
   stage(join(TREE, "build/packet_socket.node"), "/app/packet_socket.node");
+  for (const file of RAW_SOCKET)
+    stage(join(TREE, "node_modules", file), `/app/node_modules/${file}`);
 }
 
 /** Hash of everything in the staged root and of the Containerfile. */
