@@ -22,6 +22,14 @@ export interface Latencies {
   readonly p99?: number;
 }
 
+/** What became of requests that nobody waited for. */
+export interface Storm {
+  /** May be less than wanted, on a busy machine. */
+  readonly perSecond: number;
+  /** Share of a core, in per cent, of the sender; the receiving kernel's work is in it. */
+  readonly cpu: number;
+}
+
 /** Who asks, and of whom. */
 export interface Asking {
   readonly protocol: Protocol;
@@ -75,10 +83,9 @@ export class Arena implements AsyncDisposable {
     return ((await this.#load("flood", asking, milliseconds)) as { perSecond: number }).perSecond;
   }
 
-  /** Asks without caring for replies. @returns requests a second, which may be less than wanted */
-  async storm(asking: Asking, milliseconds: number, rate: number): Promise<number> {
-    const outcome = await this.#load("storm", asking, milliseconds, rate);
-    return (outcome as { perSecond: number }).perSecond;
+  /** Asks without caring for replies. */
+  async storm(asking: Asking, milliseconds: number, rate: number): Promise<Storm> {
+    return (await this.#load("storm", asking, milliseconds, rate)) as Storm;
   }
 
   /** Asks for each target in turn until one is silent. @returns how far it came */

@@ -10,6 +10,9 @@
  * Targets come on standard input, one a line: ADDRESS, or ADDRESS MAC to ask that host alone
  * (unicast) instead of all. One line of JSON goes to standard output; times are microseconds.
  *
+ * The CPU time of a storm is the share of a core, in per cent, that this program used: the kernel
+ * delivers a frame on a veth as part of sending it, so that the receiving kernel's work is in it.
+ *
  * A latency is the kernel's time stamp of the reply less the clock just before the request was
  * handed to the kernel: how soon this program is woken is not in it.
  */
@@ -363,8 +366,9 @@ static void storm(client* c, long milliseconds, long rate) {
     const struct timespec pause = {.tv_nsec = 1000000};
     nanosleep(&pause, NULL);
   }
-  const double seconds = (double)(now(CLOCK_MONOTONIC) - begin) / (double)NANO;
-  printf("{\"sent\":%lld,\"perSecond\":%.1f}\n", sent, (double)sent / seconds);
+  const double elapsed = (double)(now(CLOCK_MONOTONIC) - begin), cpu = (double)now(CLOCK_PROCESS_CPUTIME_ID);
+  printf("{\"sent\":%lld,\"perSecond\":%.1f,\"cpu\":%.3f}\n", sent, (double)sent * NANO / elapsed,
+         100 * cpu / elapsed);
 }
 
 int main(int count, char** arguments) {

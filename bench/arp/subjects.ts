@@ -40,7 +40,7 @@ export async function end(child: ChildProcess): Promise<void> {
 }
 
 /** CPU time that the threads of a process have used, in milliseconds. */
-export function cpuTime(pid: number): number {
+function cpuTime(pid: number): number {
   let nanoseconds = 0;
   for (const task of readdirSync(`/proc/${pid}/task`)) {
     const text = readFileSync(`/proc/${pid}/task/${task}/schedstat`, "utf8");
@@ -55,11 +55,15 @@ export function residentMemory(pid: number): number {
   return (Number(/^VmRSS:\s+(\d+) kB$/m.exec(text)?.[1]) * 1024) / 1e6;
 }
 
-/** Share of a core that a process uses meanwhile, in per cent. */
-export async function cpuDuring(pid: number, act: () => Promise<unknown>): Promise<number> {
-  const [cpu, time] = [cpuTime(pid), performance.now()];
-  await act();
-  return (100 * (cpuTime(pid) - cpu)) / (performance.now() - time);
+/** Share of a core, in per cent, that a process uses meanwhile; none without a process. */
+export async function cpuDuring<T>(
+  pid: number | undefined,
+  act: () => Promise<T>,
+): Promise<{ readonly share: number; readonly result: T }> {
+  const used = (): number => (pid === undefined ? 0 : cpuTime(pid));
+  const [cpu, time] = [used(), performance.now()];
+  const result = await act();
+  return { share: (100 * (used() - cpu)) / (performance.now() - time), result };
 }
 
 /** Below this share of a core, in per cent, a process rests. */
@@ -70,7 +74,7 @@ const REST_WITHIN_MS = 60_000;
 export async function rest(pid: number): Promise<void> {
   const deadline = performance.now() + REST_WITHIN_MS;
   for (let calm = 0; calm < 3;) {
-    const share = await cpuDuring(pid, () => delay(500));
+    const { share } = await cpuDuring(pid, () => delay(500));
     calm = share < REST ? calm + 1 : 0;
     if (performance.now() > deadline)
       throw new Error(`process ${pid} does not come to rest: ${share.toFixed(1)} % of a core`);

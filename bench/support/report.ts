@@ -133,7 +133,9 @@ function digits(value: number): string {
 
 function cell(median: number | null, spread: number | null, rounds: number): string {
   if (median === null) return "";
-  return rounds > 1 ? `${digits(median)} ± ${digits(spread ?? 0)}` : digits(median);
+  // Of ratios to nothing there is no spread.
+  const shown = rounds > 1 && spread !== null && Number.isFinite(spread);
+  return shown ? `${digits(median)} ± ${digits(spread)}` : digits(median);
 }
 
 function ratioCell({ ratio, rounds }: Row): string {

@@ -106,9 +106,11 @@ test("the table says for each row what was measured and whether it suffices", ()
   const rows = [
     judge(figure({ targets: [{ is: "at least", value: 1000 }] })),
     judge(figure({ figure: "memory", unit: "MB", ours: [61.24] })),
+    judge(figure({ figure: "against nothing", peer: [0, 0, 0] })),
   ];
-  expect(formatTable(rows).split("\n").slice(1, 3)).toEqual([
+  expect(formatTable(rows).split("\n").slice(1, 4)).toEqual([
     expect.stringMatching(/^replies +1\/s +20 ± 5 .* ≥ 1000 +NO$/),
     expect.stringMatching(/^memory +MB +61.2 +\/$/),
+    expect.stringMatching(/^against nothing +1\/s +20 ± 5 +0 ± 0 +Infinity \/$/),
   ]);
 });
