@@ -13,7 +13,9 @@ const NEW = makeKey(new Uint8Array(32).fill(2));
 function beliefs(node: SimNode): string {
   const { protocol } = node;
   if (protocol === undefined) return "nothing";
-  const records = [...protocol.roster.records()].map(({ endpoints, links, ...rest }) => rest);
+  const records = [...protocol.roster.records()].map(
+    ({ endpoints: _endpoints, links: _links, ...rest }) => rest,
+  );
   const views = [...node.view.keys()].map((address) => protocol.view(address).owner);
   return JSON.stringify([
     records,
