@@ -84,16 +84,26 @@ export async function ours(plane: ControlPlane): Promise<Contender> {
     loadBalancerClass,
     start: async () => {
       const port = await freePort();
-      const child = spawn(process.execPath, ["--disable-sigusr1", BUNDLE], {
-        env: {
-          KUBECONFIG: kubeconfig,
-          POD_NAMESPACE: NAMESPACE,
-          POD_NAME: "controller-0",
-          PROBE_PORT: String(port),
-          METRICS_PORT: "0",
+      const child = spawn(
+        process.execPath,
+        [
+          "--disable-sigusr1",
+          "--max-semi-space-size=1",
+          ...(process.env["FLAGS"]?.split(" ") ?? []),
+          ...(process.env["SNAP"] ? ["--heapsnapshot-signal=SIGHUP", "--diagnostic-dir=/tmp"] : []),
+          BUNDLE,
+        ],
+        {
+          env: {
+            KUBECONFIG: kubeconfig,
+            POD_NAMESPACE: NAMESPACE,
+            POD_NAME: "controller-0",
+            PROBE_PORT: String(port),
+            METRICS_PORT: "0",
+          },
+          stdio: ["ignore", "ignore", "inherit"],
         },
-        stdio: ["ignore", "ignore", "inherit"],
-      });
+      );
       return running(child, async () => (await fetch(`http://127.0.0.1:${port}/readyz`)).ok);
     },
   };
