@@ -46,6 +46,9 @@ async function jest(kind: (typeof KINDS)[number]): Promise<Counts> {
     "--json",
     `--outputFile=${file}`,
     "--passWithNoTests",
+    // what a busy machine may need; a test that hangs is ended by it all the same
+    "--testTimeout=60000",
+    "--forceExit",
   ];
   const child = spawn("jest", [...args, ...(kind.inBand ? ["--runInBand"] : [])], {
     cwd: TREE,
