@@ -258,7 +258,7 @@ class Benchmark {
         is: "at least",
         value: 100,
       }),
-      this.#results.figure("resident memory", "MB", { is: "at most", value: 75 }),
+      this.#results.figure("resident memory", "MiB", { is: "at most", value: 75 }),
     ];
   }
 

@@ -49,10 +49,10 @@ function cpuTime(pid: number): number {
   return nanoseconds / 1e6;
 }
 
-/** Resident memory of a process in MB. */
+/** Resident memory of a process in MiB. */
 export function residentMemory(pid: number): number {
   const text = readFileSync(`/proc/${pid}/status`, "utf8");
-  return (Number(/^VmRSS:\s+(\d+) kB$/m.exec(text)?.[1]) * 1024) / 1e6;
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(text)?.[1]) / 1024;
 }
 
 /** Share of a core, in per cent, that a process uses meanwhile; none without a process. */
