@@ -23,7 +23,7 @@ import { GroupMembership } from "./group-membership.ts";
 import { KeyFile } from "./key-file.ts";
 import { SpeakerMetrics } from "./metrics.ts";
 import { SpeakerReconciler } from "./reconcile.ts";
-import { ResponderClient } from "./responder-client.ts";
+import { ResponderClient, yieldToResponder } from "./responder-client.ts";
 import { StatusWriter } from "./status.ts";
 import { trimNode, trimService, trimSlice } from "./trim.ts";
 
@@ -96,6 +96,7 @@ async function speak(program: Program, environment: Environment): Promise<void> 
     },
     interfacesChanged: (interfaces) => groups.setInterfaces(interfaces),
   });
+  yieldToResponder(logger);
   const reconciler = new SpeakerReconciler({
     world: { services: services.store, slices: slices.store, nodes: nodes.store },
     post: (command) => responder.post(command),

@@ -2,6 +2,7 @@
  * The main thread's end of the responder thread: starts it, posts commands, keeps what it reports.
  * When the thread dies the process has no purpose left, and ends so that its pod is started anew.
  */
+import { setPriority } from "node:os";
 import { inspect } from "node:util";
 import { Worker } from "node:worker_threads";
 import type { Logger } from "../kubernetes/logging.ts";
@@ -35,6 +36,23 @@ export interface ResponderClientOptions {
   readonly died?: (why: string) => void;
   /** The thread's program; given by tests. */
   readonly entry?: URL;
+}
+
+/** Of 19: what is above this makes no further difference where both threads want the same core. */
+const MAIN_THREAD_NICE = 10;
+
+/**
+ * Has the responder thread go first where it and the calling thread want the same core: an answer
+ * must not wait until a list of the API server is parsed. Raising its priority would need a
+ * capability, lowering one's own needs none. On Linux it is the calling thread's alone, and inherited
+ * by those that it starts: to be called once the responder thread was started.
+ */
+export function yieldToResponder(logger: Logger): void {
+  try {
+    setPriority(MAIN_THREAD_NICE);
+  } catch (error) {
+    logger.info("the main thread keeps its priority", { error });
+  }
 }
 
 /** The entry of the thread: beside this file, or bundled beside the program. */

@@ -8,7 +8,7 @@
 import { createInterface } from "node:readline";
 import type { Logger } from "../../kubernetes/logging.ts";
 import type { Address } from "../../packet/address/address.ts";
-import { ResponderClient } from "../../speaker/responder-client.ts";
+import { ResponderClient, yieldToResponder } from "../../speaker/responder-client.ts";
 import { parseWithoutPause } from "./parsing.ts";
 
 interface Order {
@@ -39,6 +39,7 @@ const client = new ResponderClient({
     process.exit(1);
   },
 });
+yieldToResponder(logger);
 client.post({ kind: "configure", excludedInterfaces: ["^lo$"] });
 
 let stopParsing: (() => void) | undefined;
