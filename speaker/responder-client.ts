@@ -38,7 +38,7 @@ export interface ResponderClientOptions {
   readonly entry?: URL;
 }
 
-/** Of 19: what is above this makes no further difference where both threads want the same core. */
+/** Nice value (0 to 19) of the main thread: with it the scheduler lets the other one in at once. */
 const MAIN_THREAD_NICE = 10;
 
 /**
