@@ -21,7 +21,12 @@ const SECURITY = {
 };
 
 /** One of OLM's two operators. `pod` says what is special about its pod. */
-function deployment(name: string, args: readonly string[], pod: object = {}): object {
+function deployment(
+  name: string,
+  args: readonly string[],
+  pod: object = {},
+  annotations: object = {},
+): object {
   const health = { httpGet: { path: "/healthz", port: 8080 }, periodSeconds: 2 };
   const container = {
     name,
@@ -46,7 +51,7 @@ function deployment(name: string, args: readonly string[], pod: object = {}): ob
       strategy: { type: "Recreate" },
       selector: { matchLabels: { app: name } },
       template: {
-        metadata: { labels: { app: name } },
+        metadata: { labels: { app: name }, annotations },
         spec: {
           serviceAccountName: ACCOUNT,
           terminationGracePeriodSeconds: 1,
@@ -59,9 +64,16 @@ function deployment(name: string, args: readonly string[], pod: object = {}): ob
   };
 }
 
+/** A catalog that is being served. */
+interface Served {
+  readonly image: string;
+  /** Cluster IP of its Service. */
+  readonly address: string;
+}
+
 /** The catalog operator; without a DNS in the cluster it is told where its catalog is. */
-function catalogOperator(toolImage: string, catalogAddress?: string): object {
-  const hosts = [{ ip: catalogAddress, hostnames: [`${CATALOG}.${OLM_NAMESPACE}.svc`] }];
+function catalogOperator(toolImage: string, served?: Served): object {
+  const hosts = [{ ip: served?.address, hostnames: [`${CATALOG}.${OLM_NAMESPACE}.svc`] }];
   return deployment(
     "catalog-operator",
     [
@@ -74,8 +86,9 @@ function catalogOperator(toolImage: string, catalogAddress?: string): object {
     {
       dnsPolicy: "None",
       dnsConfig: { nameservers: ["127.0.0.1"] },
-      ...(catalogAddress !== undefined && { hostAliases: hosts }),
+      ...(served !== undefined && { hostAliases: hosts }),
     },
+    served === undefined ? {} : { "test.local/catalog": served.image },
   );
 }
 
@@ -143,19 +156,19 @@ export class Olm implements AsyncDisposable {
   }
 
   async #rolledOut(name: string): Promise<void> {
-    const status = ["rollout", "status", `deployment/${name}`, "--timeout=120s"];
+    const status = ["rollout", "status", `deployment/${name}`, "--timeout=180s"];
     await this.#cluster.kubectl(["-n", OLM_NAMESPACE, ...status]);
   }
 
   /** Serves a catalog's image, in place of the one before, and waits until OLM reads it. */
-  async serve(catalogImage: string): Promise<void> {
+  async serve(image: string): Promise<void> {
     await this.#cluster.apply({
       apiVersion: "operators.coreos.com/v1alpha1",
       kind: "CatalogSource",
       metadata: { name: CATALOG, namespace: OLM_NAMESPACE },
       spec: {
         sourceType: "grpc",
-        image: catalogImage,
+        image,
         displayName: "MetalLB Operator",
         grpcPodConfig: {
           securityContextConfig: "restricted",
@@ -163,16 +176,7 @@ export class Olm implements AsyncDisposable {
         },
       },
     });
-    const address = await waitFor("the catalog's Service", 60, async () => {
-      const path = ["-o", "jsonpath={.spec.clusterIP}", "--ignore-not-found"];
-      return await this.#cluster.kubectl([
-        ...["-n", OLM_NAMESPACE, "get", "service", CATALOG],
-        ...path,
-      ]);
-    });
-    await this.#cluster.apply(catalogOperator(this.#toolImage, address));
-    await this.#rolledOut("catalog-operator");
-    await waitFor("the catalog being served", 120, async () => {
+    await waitFor("the catalog being served", 180, async () => {
       const pods = await this.#cluster.kubectl([
         ...["-n", OLM_NAMESPACE, "get", "pods", "-l", `olm.catalogSource=${CATALOG}`],
         ...[
@@ -180,15 +184,26 @@ export class Olm implements AsyncDisposable {
           "jsonpath={range .items[*]}{.spec.initContainers[1].image} {.status.containerStatuses[0].ready}{'\\n'}{end}",
         ],
       ]);
-      return pods.trim() === `${catalogImage} true`;
+      return pods.trim() === `${image} true`;
     });
-    await waitFor("the catalog being read", 120, async () => {
-      const path = "jsonpath={.status.connectionState.lastObservedState}";
-      const state = await this.#cluster.kubectl([
-        ...["-n", OLM_NAMESPACE, "get", "catalogsource", CATALOG, "-o", path],
-      ]);
-      return state === "READY";
+    // OLM makes the Service more than once while it begins, each time with another address.
+    let told: string | undefined;
+    await waitFor("the catalog being read", 240, async () => {
+      const address = await this.#catalog("service", "{.spec.clusterIP}");
+      if (address !== told) {
+        await this.#cluster.apply(catalogOperator(this.#toolImage, { image, address }));
+        await this.#rolledOut("catalog-operator");
+        told = address;
+      }
+      const state = "{.status.connectionState.lastObservedState}";
+      return (await this.#catalog("catalogsource", state)) === "READY";
     });
+  }
+
+  /** A field of the catalog's CatalogSource or Service. */
+  async #catalog(kind: string, path: string): Promise<string> {
+    const get = ["get", kind, CATALOG, "-o", `jsonpath=${path}`];
+    return await this.#cluster.kubectl(["-n", OLM_NAMESPACE, ...get]);
   }
 
   /** Removes it. */
