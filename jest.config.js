@@ -31,6 +31,7 @@ const configuration = {
     project("apiserver"),
     project("machine"),
     project("cluster"),
+    project("olm"),
   ],
 };
 

@@ -3,15 +3,20 @@ import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { describeWith } from "../support/requirements.ts";
-import { Cluster } from "./cluster.ts";
-import { run } from "./command.ts";
-import { buildProductImage, PRODUCT_IMAGE } from "./for-tests.ts";
-import { WEB_IMAGE } from "./images.ts";
-import type { LanHost } from "./lan.ts";
-import { buildImage, importByDigest, tagImage } from "./olm-images.ts";
-import { CATALOG, Olm, OLM_NAMESPACE } from "./olm-install.ts";
-import { PRODUCT_NAMESPACE, waitAvailable, waitForAddresses, waitForAnswer } from "./product.ts";
-import { waitFor } from "./wait.ts";
+import { Cluster } from "../cluster/cluster.ts";
+import { run } from "../cluster/command.ts";
+import { buildProductImage, PRODUCT_IMAGE } from "../cluster/for-tests.ts";
+import { WEB_IMAGE } from "../cluster/images.ts";
+import type { LanHost } from "../cluster/lan.ts";
+import { buildImage, importByDigest, tagImage } from "../cluster/olm-images.ts";
+import { CATALOG, Olm, OLM_NAMESPACE } from "../cluster/olm-install.ts";
+import {
+  PRODUCT_NAMESPACE,
+  waitAvailable,
+  waitForAddresses,
+  waitForAnswer,
+} from "../cluster/product.ts";
+import { waitFor } from "../cluster/wait.ts";
 
 const TREE = join(import.meta.dirname, "../..");
 const WORK = join(TREE, "build/olm");
