@@ -81,7 +81,8 @@ export interface Usage {
 interface Holding {
   /** Undefined while the Service holds nothing. */
   granted: Granted | undefined;
-  published: ReadonlySet<Address>;
+  /** One or two, seldom more: a list is smaller than a set. */
+  published: readonly Address[];
 }
 
 /** One address about which there is something to know. An address without a state is free. */
@@ -221,24 +222,25 @@ export class Allocator {
     const { addresses } = holding.granted;
     holding.granted = undefined;
     for (const address of addresses) this.#leave(service, address, holding.published, now);
-    if (holding.published.size === 0) this.#holdings.delete(service);
+    if (holding.published.length === 0) this.#holdings.delete(service);
   }
 
   /** Notes which addresses a Service shows, or may show, in the API. */
   publish(service: string, addresses: Iterable<Address>, now: number): void {
     const holding = this.#holdings.get(service) ?? { granted: undefined, published: NOTHING };
-    const published = new Set(addresses);
+    const published = [...new Set(addresses)];
     const old = holding.published;
     holding.published = published;
     this.#holdings.set(service, holding);
-    const held = new Set(holding.granted?.addresses);
+    const held = holding.granted?.addresses ?? [];
     for (const address of published) {
-      if (!held.has(address)) this.#linger(service, address);
+      if (!held.includes(address)) this.#linger(service, address);
     }
     for (const address of old) {
-      if (!held.has(address) && !published.has(address)) this.#unlinger(service, address, now);
+      if (held.includes(address) || published.includes(address)) continue;
+      this.#unlinger(service, address, now);
     }
-    if (published.size === 0 && holding.granted === undefined) this.#holdings.delete(service);
+    if (published.length === 0 && holding.granted === undefined) this.#holdings.delete(service);
   }
 
   /**
@@ -421,7 +423,7 @@ export class Allocator {
       if (granted?.addresses.includes(address) === true) continue;
       this.#leave(service, address, holding.published, now);
     }
-    if (granted === undefined && holding.published.size === 0) this.#holdings.delete(service);
+    if (granted === undefined && holding.published.length === 0) this.#holdings.delete(service);
     return granted;
   }
 
@@ -437,11 +439,11 @@ export class Allocator {
     if (before !== undefined || terms.key !== "") this.#freed += 1;
   }
 
-  #leave(service: string, address: Address, published: ReadonlySet<Address>, now: number): void {
+  #leave(service: string, address: Address, published: readonly Address[], now: number): void {
     const state = this.#stateOf(address);
     const ports = state.occupancy.termsOf(service)?.ports;
     state.occupancy.delete(service);
-    if (published.has(address)) (state.lingerers ??= new Set()).add(service);
+    if (published.includes(address)) (state.lingerers ??= new Set()).add(service);
     else this.#rest(state, service, now);
     this.#settle(state, ports);
     this.#freed += 1;
@@ -531,7 +533,7 @@ export class Allocator {
   }
 }
 
-const NOTHING: ReadonlySet<Address> = new Set();
+const NOTHING: readonly Address[] = [];
 /** Pools named in one message. */
 const NAMED_POOLS = 10;
 

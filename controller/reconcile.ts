@@ -95,6 +95,7 @@ export class Leader {
   readonly #outrun = new Map<string, string>();
   /** Since when it is open what became of a write. */
   readonly #uncertain = new Map<string, number>();
+  /** When to tell again that an address is not announced, the next one first. */
   readonly #reminders = new Map<string, number>();
   readonly #unsubscribe: (() => void)[] = [];
   #configured = false;
@@ -103,6 +104,7 @@ export class Leader {
   #settling: Timer | undefined;
   #waking: Timer | undefined;
   #showing: Timer | undefined;
+  #reminding: Timer | undefined;
 
   /** Nothing happens before {@link Leader.configure}. */
   constructor(options: LeaderOptions) {
@@ -152,6 +154,7 @@ export class Leader {
     this.#settling?.cancel();
     this.#waking?.cancel();
     this.#showing?.cancel();
+    this.#reminding?.cancel();
   }
 
   /** Makes one Service what was decided. */
@@ -189,7 +192,8 @@ export class Leader {
         announced: announcement.reason,
       });
     }
-    return this.#remind(key, decision, announcement);
+    this.#remind(key, decision, announcement);
+    return undefined;
   }
 
   /** Writes how a pool stands. */
@@ -370,26 +374,42 @@ export class Leader {
     });
   }
 
-  #remind(
-    key: string,
-    { granted }: Decision,
-    announcement: Announcement,
-  ): ReconcileResult | undefined {
+  /** Tells of an address that is not announced, now and then, for as long as it is not. */
+  #remind(key: string, { granted }: Decision, announcement: Announcement): void {
     if (granted === undefined || announcement.status === "True" || this.#uninstalled) {
       this.#reminders.delete(key);
-      return undefined;
+      return;
     }
     const now = this.#now();
-    const due = this.#reminders.get(key) ?? now + REMINDER_MS;
+    const due = this.#reminders.get(key);
+    if (due !== undefined && now < due) return;
     const service = this.#convergence.service(key);
-    if (now < due || service === undefined) {
-      this.#reminders.set(key, due);
-      return { requeueAfterMs: due - now };
+    if (due !== undefined && service !== undefined) {
+      const { message } = announcement;
+      this.#tell(service, { type: "Warning", reason: "announceFailed", message });
     }
-    const { message } = announcement;
-    this.#tell(service, { type: "Warning", reason: "announceFailed", message });
+    // Behind all others, so that the first one is always the next.
+    this.#reminders.delete(key);
     this.#reminders.set(key, now + REMINDER_MS);
-    return { requeueAfterMs: REMINDER_MS };
+    this.#remindLater();
+  }
+
+  /** One timer for all: there may be ten thousand of them. */
+  #remindLater(): void {
+    const [next] = this.#reminders.values();
+    if (next === undefined || this.#reminding !== undefined) return;
+    this.#reminding = this.#options.clock.setTimer(Math.max(1, next - this.#now()), () => {
+      this.#reminding = undefined;
+      for (const [key, due] of this.#reminders) {
+        if (due > this.#now()) break;
+        this.#options.services.add(key);
+      }
+      // Whoever is due is put behind when its turn comes; until then look again after a while.
+      this.#reminding = this.#options.clock.setTimer(RACE_RETRY_MS, () => {
+        this.#reminding = undefined;
+        this.#remindLater();
+      });
+    });
   }
 
   #tell({ metadata }: Pick<TrimmedService, "metadata">, event: ServiceEvent): void {

@@ -187,6 +187,8 @@ export class Replica {
     } finally {
       this.#leadership = undefined;
       leader.close();
+      // What a queue has put off for later would keep all of this leadership alive.
+      for (const queue of [services, pools]) queue.close();
     }
   }
 

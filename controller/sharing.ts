@@ -30,7 +30,8 @@ export interface SharingConflict {
 /** The Services on one address. All of them have equal keys, for else they would not be here. */
 export class Occupancy {
   readonly #terms = new Map<string, SharingTerms>();
-  readonly #ports = new Map<string, string>();
+  /** Only where ports decide: an address that cannot be shared is the common case, and needs none. */
+  #ports: Map<string, string> | undefined;
 
   /** Names the Services that hold the address, in the order in which they came. */
   get holders(): Iterable<string> {
@@ -39,7 +40,7 @@ export class Occupancy {
 
   /** Names the ports taken on the address. */
   get ports(): Iterable<string> {
-    return this.#ports.keys();
+    return this.#ports?.keys() ?? [];
   }
 
   /** How many Services hold the address. */
@@ -69,7 +70,7 @@ export class Occupancy {
       break;
     }
     for (const port of terms.ports) {
-      const holder = this.#ports.get(port);
+      const holder = this.#ports?.get(port);
       if (holder !== undefined && holder !== service) return { rule: "port", holder, port };
     }
     return undefined;
@@ -79,12 +80,14 @@ export class Occupancy {
   set(service: string, terms: SharingTerms): void {
     this.delete(service);
     this.#terms.set(service, terms);
+    if (terms.key === "") return;
+    this.#ports ??= new Map();
     for (const port of terms.ports) this.#ports.set(port, service);
   }
 
   /** Takes a Service off the address. */
   delete(service: string): void {
-    for (const port of this.#terms.get(service)?.ports ?? []) this.#ports.delete(port);
+    for (const port of this.#terms.get(service)?.ports ?? []) this.#ports?.delete(port);
     this.#terms.delete(service);
   }
 }

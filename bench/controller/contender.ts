@@ -1,6 +1,7 @@
 /** The two controllers as processes against one control plane, each with a class of its own. */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
+import { copyFile, mkdir, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -11,7 +12,7 @@ import { eventually } from "../../tests/support/eventually.ts";
 import type { Peer } from "./peer.ts";
 
 const TREE = join(import.meta.dirname, "../..");
-const BUNDLE = join(TREE, "build/bench/controller.mjs");
+const BUNDLES = join(TREE, "build/bench/controller");
 const NAMESPACE = "metallb-system";
 /** Four times what the largest burst needs. */
 export const ADDRESSES = ["10.128.0.0/16"];
@@ -31,24 +32,10 @@ export interface Running extends AsyncDisposable {
   readonly readyMs: number;
 }
 
-/** Bundles our controller as the image has it, and gives it what it needs. */
+/** Gives our controller what it needs, and runs it as a pod does. */
 export async function ours(plane: ControlPlane): Promise<Contender> {
   const loadBalancerClass = "bench.example/ours";
-  await build({
-    absWorkingDir: TREE,
-    entryPoints: ["controller/main.ts"],
-    outfile: BUNDLE,
-    bundle: true,
-    minify: true,
-    keepNames: true,
-    platform: "node",
-    target: "node24",
-    format: "esm",
-    banner: {
-      js: 'import{createRequire as __createRequire}from"node:module";const require=__createRequire(import.meta.url);',
-    },
-    logLevel: "error",
-  });
+  await bundle();
   await plane.kubectl("apply", "-f", join(TREE, "config/default/namespace.yaml"));
   await plane.kubectl("apply", "-k", join(TREE, "config/crd"));
   await plane.kubectl("apply", "-f", join(TREE, "config/rbac/controller.yaml"));
@@ -78,35 +65,70 @@ export async function ours(plane: ControlPlane): Promise<Contender> {
   const path = `/api/v1/namespaces/${NAMESPACE}/configmaps`;
   const metadata = { name: "config", namespace: NAMESPACE };
   await post(plane, path, { apiVersion: "v1", kind: "ConfigMap", metadata, data: { config } });
-  const kubeconfig = await plane.kubeconfigFor(NAMESPACE, "controller");
+  const account = await serviceAccount(plane);
   return {
     name: "ours",
     loadBalancerClass,
     start: async () => {
       const port = await freePort();
-      const child = spawn(
-        process.execPath,
-        [
-          "--disable-sigusr1",
-          "--max-semi-space-size=1",
-          ...(process.env["FLAGS"]?.split(" ") ?? []),
-          ...(process.env["SNAP"] ? ["--heapsnapshot-signal=SIGHUP", "--diagnostic-dir=/tmp"] : []),
-          BUNDLE,
-        ],
-        {
-          env: {
-            KUBECONFIG: kubeconfig,
-            POD_NAMESPACE: NAMESPACE,
-            POD_NAME: "controller-0",
-            PROBE_PORT: String(port),
-            METRICS_PORT: "0",
-          },
-          stdio: ["ignore", "ignore", "inherit"],
+      const { hostname, port: serverPort } = new URL(plane.server);
+      const child = spawn("unshare", [...IN_POD, account, process.execPath, ...FLAGS, PROGRAM], {
+        env: {
+          PATH: process.env["PATH"],
+          KUBERNETES_SERVICE_HOST: hostname,
+          KUBERNETES_SERVICE_PORT: serverPort,
+          POD_NAMESPACE: NAMESPACE,
+          POD_NAME: "controller-0",
+          PROBE_PORT: String(port),
+          METRICS_PORT: "0",
         },
-      );
+        stdio: ["ignore", "ignore", "inherit"],
+      });
       return running(child, async () => (await fetch(`http://127.0.0.1:${port}/readyz`)).ok);
     },
   };
+}
+
+const PROGRAM = join(BUNDLES, "main.mjs");
+/** As in the Containerfile. */
+const FLAGS = ["--disable-sigusr1", "--max-semi-space-size=1"];
+/** Runs a program where a pod finds its account: the first argument is the folder to find there. */
+const IN_POD = [
+  "--mount",
+  "sh",
+  "-ec",
+  'mount -t tmpfs none /run; d=/run/secrets/kubernetes.io/serviceaccount; mkdir -p $d; cp "$0"/* $d; exec "$@"',
+];
+
+/** Bundles our controller as the image has it: what is imported on demand stays apart. */
+async function bundle(): Promise<void> {
+  await build({
+    absWorkingDir: TREE,
+    entryPoints: [{ in: "controller/main.ts", out: "main" }],
+    outdir: BUNDLES,
+    outExtension: { ".js": ".mjs" },
+    bundle: true,
+    splitting: true,
+    minify: true,
+    keepNames: true,
+    platform: "node",
+    target: "node24",
+    format: "esm",
+    banner: {
+      js: 'import{createRequire as __createRequire}from"node:module";const require=__createRequire(import.meta.url);',
+    },
+    logLevel: "error",
+  });
+}
+
+/** Writes what a pod of the controller's account finds in it. @returns the folder */
+async function serviceAccount(plane: ControlPlane): Promise<string> {
+  const folder = join(plane.directory, "account");
+  await mkdir(folder);
+  await copyFile(join(plane.directory, "ca.crt"), join(folder, "ca.crt"));
+  await writeFile(join(folder, "namespace"), NAMESPACE);
+  await writeFile(join(folder, "token"), await plane.token(NAMESPACE, "controller", 24 * 3600));
+  return folder;
 }
 
 /** Gives the peer what it needs. */
