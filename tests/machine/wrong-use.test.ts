@@ -2,7 +2,7 @@ import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, describe, expect, test } from "@jest/globals";
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { attempt, type Outcome } from "../cluster/command.ts";
 import { lackOfRoom } from "../cluster/preconditions.ts";
 import { describeWith } from "../support/requirements.ts";
@@ -87,6 +87,11 @@ describe("room on the machine", () => {
 });
 
 describeWith("root", "setpriv")("as root that lacks something", () => {
+  // with a cluster up, `up` has nothing to refuse
+  beforeAll(async () => {
+    await cli(["down"]);
+  }, 60_000);
+
   test("another user than root", async () => {
     // node and the tree may be unreadable for others: only the user id changes, capabilities to read stay
     const user = [
