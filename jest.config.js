@@ -26,7 +26,10 @@ const project = (name, more = {}) => ({
 const configuration = {
   projects: [
     project("unit"),
-    project("simulation"),
+    project("simulation", { testMatch: ["<rootDir>/tests/simulation/{cases,wire}.test.ts"] }),
+    project("schedules", {
+      testMatch: ["<rootDir>/tests/simulation/{schedules-*,large,mutants}.test.ts"],
+    }),
     project("link"),
     project("apiserver"),
     project("machine"),

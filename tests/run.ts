@@ -14,6 +14,8 @@ const RESULTS = join(TREE, "build/tests");
 const KINDS: readonly Kind[] = [
   { name: "unit", inBand: false },
   { name: "simulation", inBand: false },
+  // thousands of random schedules and planted bugs: minutes, so only when it is named
+  { name: "schedules", inBand: false, onRequest: true },
   { name: "link", inBand: true },
   { name: "apiserver", inBand: false },
   { name: "machine", inBand: true },
