@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { readFileSync } from "node:fs";
 import { describeWith } from "../support/requirements.ts";
 import { Cluster } from "./cluster.ts";
-import { CONTROL_HOST, lanAddress } from "./layout.ts";
+import { CONTROL_HOST, CONTROL_NAMESPACE, lanAddress } from "./layout.ts";
 import type { LanHost } from "./lan.ts";
 import { attempt } from "./command.ts";
 import { waitFor } from "./wait.ts";
@@ -182,7 +182,7 @@ describeWith(
     async () => {
       const { stdout } = await attempt([
         "nsenter",
-        "--net=/run/netns/mlb-control",
+        `--net=/run/netns/${CONTROL_NAMESPACE}`,
         "ip",
         "route",
         "show",

@@ -1,6 +1,6 @@
 /**
- * Where everything of the test cluster is: names, addresses, paths. One cluster a machine, so all
- * of them are constants; everything of ours is recognisable by its name.
+ * Where everything of the test cluster is: names, addresses, paths. A process has to do with one
+ * cluster, so all of them are constants; everything of ours is recognisable by its name.
  */
 
 /** What a cluster is made of. */
@@ -15,24 +15,38 @@ export interface ClusterOptions {
 /** Address families of the LAN, the pods and the Services. */
 export type IPFamily = "dual" | "ipv4" | "ipv6";
 
+/** Which of several clusters on one machine, 1 to 9, from `CLUSTER`; 0 is the usual one. */
+function whichCluster(): number {
+  const text = process.env["CLUSTER"] ?? "0";
+  if (!/^[0-9]$/.test(text)) {
+    // everyone imports this file, so nobody could catch an exception
+    process.stderr.write(`error: CLUSTER=${text}: use one digit; 0 is the usual cluster\n`);
+    process.exit(2);
+  }
+  return Number(text);
+}
+
+const WHICH = whichCluster();
+const SUFFIX = WHICH === 0 ? "" : `-${WHICH}`;
+
 /** Everything on disk: PKI, etcd, logs, the nodes' /var. */
-export const STATE_DIRECTORY = "/var/tmp/metallb-test-cluster";
+export const STATE_DIRECTORY = `/var/tmp/metallb-test-cluster${SUFFIX}`;
 /** What is up, written by `up` and read by everyone. */
 export const STATE_FILE = `${STATE_DIRECTORY}/state.json`;
 /** Held while `up` or `down` works. */
-export const LOCK_FILE = "/run/lock/metallb-test-cluster.lock";
+export const LOCK_FILE = `/run/lock/metallb-test-cluster${SUFFIX}.lock`;
 /** The administrator's kubeconfig; its server is a loopback port of the machine. */
 export const KUBECONFIG = `${STATE_DIRECTORY}/admin.kubeconfig`;
 /** Root of our part of every cgroup hierarchy. */
-export const CGROUP = "metallb-test-cluster";
+export const CGROUP = `metallb-test-cluster${SUFFIX}`;
 /** Prefix of the names of our network namespaces. */
-export const NAMESPACE_PREFIX = "mlb-";
+export const NAMESPACE_PREFIX = `mlb${SUFFIX.replace("-", "")}-`;
 /** The network namespace of the control plane and of the LAN bridges. It has no way out. */
 export const CONTROL_NAMESPACE = `${NAMESPACE_PREFIX}control`;
 /** Port of the API server on the LAN. */
 export const API_PORT = 6443;
 /** Loopback port of the machine that is relayed to the API server. */
-export const DEFAULT_LOCAL_PORT = 16443;
+export const DEFAULT_LOCAL_PORT = 16443 + WHICH;
 
 /** Service range of each family. */
 export const SERVICE_RANGE = { ipv4: "10.96.0.0/16", ipv6: "fd00:96::/112" } as const;

@@ -56,6 +56,9 @@ describe("the cluster is refused in one clear line", () => {
     { name: "with an unknown option", args: ["up", "--speed", "9"], reason: /--speed/ },
   ])
     test(name, async () => expectRefusal(await cli(args), reason));
+
+  test("with a CLUSTER that is no digit", async () =>
+    expectRefusal(await cli(["status"], { CLUSTER: "blue" }), /CLUSTER=blue: use one digit/));
 });
 
 describe("room on the machine", () => {
