@@ -72,18 +72,22 @@ export async function ours(plane: ControlPlane): Promise<Contender> {
     start: async () => {
       const port = await freePort();
       const { hostname, port: serverPort } = new URL(plane.server);
-      const child = spawn("unshare", [...IN_POD, account, process.execPath, ...FLAGS, PROGRAM], {
-        env: {
-          PATH: process.env["PATH"],
-          KUBERNETES_SERVICE_HOST: hostname,
-          KUBERNETES_SERVICE_PORT: serverPort,
-          POD_NAMESPACE: NAMESPACE,
-          POD_NAME: "controller-0",
-          PROBE_PORT: String(port),
-          METRICS_PORT: "0",
+      const child = spawn(
+        "setpriv",
+        [...WITH_US, "unshare", ...IN_POD, account, process.execPath, ...FLAGS, PROGRAM],
+        {
+          env: {
+            PATH: process.env["PATH"],
+            KUBERNETES_SERVICE_HOST: hostname,
+            KUBERNETES_SERVICE_PORT: serverPort,
+            POD_NAMESPACE: NAMESPACE,
+            POD_NAME: "controller-0",
+            PROBE_PORT: String(port),
+            METRICS_PORT: "0",
+          },
+          stdio: ["ignore", "ignore", "inherit"],
         },
-        stdio: ["ignore", "ignore", "inherit"],
-      });
+      );
       return running(child, async () => (await fetch(`http://127.0.0.1:${port}/readyz`)).ok);
     },
   };
@@ -92,6 +96,8 @@ export async function ours(plane: ControlPlane): Promise<Contender> {
 const PROGRAM = join(BUNDLES, "main.mjs");
 /** As in the Containerfile. */
 const FLAGS = ["--disable-sigusr1", "--max-semi-space-size=1"];
+/** Runs a program that ends when we do, however that comes. */
+const WITH_US = ["--pdeathsig", "KILL", "--"];
 /** Runs a program where a pod finds its account: the first argument is the folder to find there. */
 const IN_POD = [
   "--mount",
@@ -159,15 +165,17 @@ export async function theirs(plane: ControlPlane, peer: Peer): Promise<Contender
     start: async () => {
       const port = await freePort();
       const child = spawn(
-        peer.controller,
+        "setpriv",
         [
+          ...WITH_US,
+          peer.controller,
           `--port=${port}`,
           "--webhook-mode=disabled",
           "--log-level=error",
           `--lb-class=${loadBalancerClass}`,
           `--namespace=${NAMESPACE}`,
         ],
-        { env: { KUBECONFIG: plane.kubeconfig }, stdio: "ignore" },
+        { env: { PATH: process.env["PATH"], KUBECONFIG: plane.kubeconfig }, stdio: "ignore" },
       );
       return running(child, async () => (await fetch(`http://127.0.0.1:${port}/metrics`)).ok);
     },
