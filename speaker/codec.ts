@@ -10,7 +10,7 @@ import { MALFORMED, TRUNCATED, type Decoded, type Refusal } from "../packet/wire
 import { makeClaim, MAX_TERM, type Claim } from "./claims.ts";
 import type { Digest } from "./digest.ts";
 import type { Beat, Message, Standing, Versions, Welcome } from "./messages.ts";
-import { MEMBER_STATUSES, type Endpoint, type Link, type MemberRecord } from "./roster.ts";
+import { MEMBER_STATUSES, PLIGHTS, type Endpoint, type Link, type MemberRecord } from "./roster.ts";
 import { sizeOf } from "./sizes.ts";
 
 const TYPES = [
@@ -467,7 +467,8 @@ function writeRecord(writer: Writer, record: MemberRecord): void {
   writer.u32(record.revision);
   const status = MEMBER_STATUSES.indexOf(record.status);
   const flags = (record.dead ? 4 : 0) | (record.deaf ? 8 : 0) | (record.rebalancing ? 16 : 0);
-  writer.u8(status | flags);
+  const plight = record.plight === undefined ? 0 : PLIGHTS.indexOf(record.plight) + 1;
+  writer.u8(status | flags | (plight << 5));
   writer.u8(record.endpoints.length);
   writer.u8(record.links.length);
   writer.u8(record.keyIds.length);
@@ -491,6 +492,7 @@ function readRecord(reader: Reader): MemberRecord {
   if (name === "") throw new Bad(MALFORMED);
   const [epoch, life] = [reader.u32(), reader.hex(16)];
   const [refutation, revision, flags] = [reader.u32(), reader.u32(), reader.u8()];
+  const plight = PLIGHTS[(flags >> 5) - 1];
   const [endpoints, links, keyIds] = [reader.u8(), reader.u8(), reader.u8()];
   return {
     name,
@@ -502,6 +504,8 @@ function readRecord(reader: Reader): MemberRecord {
     status: reader.of(MEMBER_STATUSES, flags & 3),
     deaf: (flags & 8) !== 0,
     rebalancing: (flags & 16) !== 0,
+    // one of a later version, unknown here, is none
+    ...(plight !== undefined && { plight }),
     endpoints: reader.list(endpoints, 7, () => readEndpoint(reader)),
     links: reader.list(links, 8, () => readLink(reader)),
     keyIds: reader.list(keyIds, 4, () => reader.u32()),

@@ -15,7 +15,14 @@ import { Joining, type Hint, type Stranger } from "./joining.ts";
 import type { Beat, Message, Sender } from "./messages.ts";
 import { Peer, type Witness } from "./peer.ts";
 import { ReplayWindow } from "./replay.ts";
-import { isLaterLife, isLive, type Endpoint, type Link, type MemberRecord } from "./roster.ts";
+import {
+  isLaterLife,
+  isLive,
+  type Endpoint,
+  type Link,
+  type MemberRecord,
+  type Plight,
+} from "./roster.ts";
 import type { RingPosition } from "./rings.ts";
 import { LOOP_GAP_MS } from "./timing.ts";
 import { Watch } from "./watch.ts";
@@ -197,6 +204,14 @@ export class Membership {
   /** Says something new of oneself, to all. */
   amend(patch: Partial<Pick<MemberRecord, "status" | "deaf" | "rebalancing">>): void {
     this.#write({ ...this.#own, ...patch, revision: this.#own.revision + 1 });
+  }
+
+  /** Says what keeps this speaker from taking addresses, if anything does. */
+  setPlight(plight: Plight | undefined): void {
+    const { plight: before, ...rest } = this.#own;
+    if (before === plight) return;
+    const revision = rest.revision + 1;
+    this.#write({ ...rest, ...(plight !== undefined && { plight }), revision });
   }
 
   /** Tells all how this speaker is reached from now on. */

@@ -18,7 +18,7 @@ import { idOfName, Membership, type Packet } from "./membership.ts";
 import type { Message, Versions } from "./messages.ts";
 import { Ownership, type Hindrance } from "./ownership.ts";
 import type { RingPosition } from "./rings.ts";
-import { Roster, type Endpoint, type Link, type MemberRecord } from "./roster.ts";
+import { Roster, type Endpoint, type Link, type MemberRecord, type Plight } from "./roster.ts";
 import { timingOf } from "./timing.ts";
 
 /** What a speaker is born with. */
@@ -80,6 +80,8 @@ export type Event =
   | { readonly type: "keys"; readonly keyIds: readonly number[] }
   /** Hand everything over; with a deadline, leave then at the latest. */
   | { readonly type: "drain"; readonly on: boolean; readonly deadline?: number }
+  /** What keeps this speaker from taking addresses, for the others' verdicts. */
+  | { readonly type: "plight"; readonly plight: Plight | undefined }
   | { readonly type: "rebalance" };
 
 /** What a step gives. */
@@ -252,6 +254,9 @@ export class Protocol {
         return;
       case "drain":
         this.#drain(event.on, event.deadline);
+        return;
+      case "plight":
+        this.#membership.setPlight(event.plight);
         return;
       case "rebalance":
         this.#ownership.rebalance();

@@ -4,6 +4,7 @@
  * alive: only the member itself can contradict its death, by a higher refutation. What a member says
  * of itself is ordered by (epoch, revision), and nobody else may write it.
  */
+import type { NodeReason } from "../api/reason.ts";
 import type { Address } from "../packet/address/address.ts";
 import type { MacAddress } from "../packet/address/mac.ts";
 import type { Life } from "./claims.ts";
@@ -30,6 +31,17 @@ export const MEMBER_STATUSES = ["joining", "active", "draining", "left"] as cons
 /** What a member is up to. */
 export type MemberStatus = (typeof MEMBER_STATUSES)[number];
 
+/** What keeps a member from taking addresses, in its own word: of {@link NODE_REASONS}, in wire order. */
+export const PLIGHTS = [
+  "NoUsableInterface",
+  "NoCarrier",
+  "DataPlaneNotReady",
+  "Draining",
+] as const satisfies readonly NodeReason[];
+
+/** What keeps a member from taking addresses, in its own word. */
+export type Plight = (typeof PLIGHTS)[number];
+
 /** What is known of a member. Immutable: a change is a new record. */
 export interface MemberRecord {
   readonly name: string;
@@ -46,6 +58,8 @@ export interface MemberRecord {
   readonly deaf: boolean;
   /** It would hand over addresses that rank elsewhere. */
   readonly rebalancing: boolean;
+  /** Why it takes no address, if it says so; for people, nothing is decided by it. */
+  readonly plight?: Plight;
   readonly endpoints: readonly Endpoint[];
   readonly links: readonly Link[];
   /** Ids of the keys it accepts, newest last. */

@@ -5,7 +5,7 @@ import { decodeMac } from "../../../packet/address/mac.ts";
 import { makeClaim, MAX_TERM, type Claim } from "../../../speaker/claims.ts";
 import type { Digest } from "../../../speaker/digest.ts";
 import type { Beat, Message, Versions, Welcome } from "../../../speaker/messages.ts";
-import type { Endpoint, Link, MemberRecord } from "../../../speaker/roster.ts";
+import { PLIGHTS, type Endpoint, type Link, type MemberRecord } from "../../../speaker/roster.ts";
 
 const u8 = fc.integer({ min: 0, max: 0xff });
 const u32 = fc.integer({ min: 0, max: 0xffffffff });
@@ -49,7 +49,7 @@ const link: fc.Arbitrary<Link> = fc.record(
   { noNullPrototype: true },
 );
 
-export const record: fc.Arbitrary<MemberRecord> = fc.record(
+const whole: fc.Arbitrary<MemberRecord> = fc.record(
   {
     name,
     epoch: u32,
@@ -66,6 +66,10 @@ export const record: fc.Arbitrary<MemberRecord> = fc.record(
   },
   { noNullPrototype: true },
 );
+
+export const record: fc.Arbitrary<MemberRecord> = fc
+  .tuple(whole, fc.constantFrom(undefined, ...PLIGHTS))
+  .map(([fields, plight]) => (plight === undefined ? fields : { ...fields, plight }));
 
 const welcome: fc.Arbitrary<Welcome> = fc.record(
   {
