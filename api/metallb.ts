@@ -1,4 +1,6 @@
 import { Type, type Static } from "@sinclair/typebox";
+import { parseAddress } from "../packet/address/address.ts";
+import { rangeOfAddress, specialUse } from "../packet/address/range.ts";
 import { conditions } from "./condition.ts";
 import type { Fault } from "./fault.ts";
 import { AGE, storedApiVersion, type Kind } from "./kind.ts";
@@ -6,6 +8,17 @@ import { labels, QUALIFIED_NAME } from "./label.ts";
 import type { ObjectMeta } from "./object.ts";
 import { podConfig, tolerations } from "./pod.ts";
 import { checker, closed, oneOf, rules, setOf } from "./schema.ts";
+
+/** Kinds of update strategy: see the field `updateStrategy`. */
+export const UPDATE_STRATEGIES = ["RollingUpdate", "OnDelete"] as const;
+/** Answers to the question whether addresses are spread again after a rollout. */
+export const REBALANCE_MODES = ["Automatic", "Manual"] as const;
+/** Shortest, longest and usual time between two heartbeats of a speaker, in milliseconds. */
+export const HEARTBEAT_INTERVAL_MS = { minimum: 50, maximum: 1000, default: 100 } as const;
+/** How many missed heartbeats make a speaker suspect: fewest, most, and as a rule. */
+export const MISSED_HEARTBEATS = { minimum: 3, maximum: 20, default: 4 } as const;
+/** From one announcement of an address to the next while nothing happens, in seconds. */
+export const ANNOUNCEMENT_REFRESH_SECONDS = { minimum: 10, maximum: 3600, default: 120 } as const;
 
 /** The one name that a MetalLB object may have. */
 export const METALLB_NAME = "metallb";
@@ -50,6 +63,47 @@ const interfacePattern = Type.String({
   ),
 });
 
+const updateStrategy = Type.Object(
+  {
+    type: oneOf(UPDATE_STRATEGIES, {
+      description:
+        "RollingUpdate: one node after the other, and no further when a speaker does not become ready. OnDelete: when somebody deletes its pod.",
+      default: "RollingUpdate",
+    }),
+  },
+  { ...closed, description: "How speakers are replaced by a new version." },
+);
+
+const failureDetection = Type.Object(
+  {
+    intervalMilliseconds: Type.Integer({
+      description: "Time between two heartbeats of a speaker.",
+      ...HEARTBEAT_INTERVAL_MS,
+    }),
+    multiplier: Type.Integer({
+      description: "How many heartbeats in a row may be missed before a speaker is suspected.",
+      ...MISSED_HEARTBEATS,
+    }),
+  },
+  {
+    ...closed,
+    description:
+      "How soon a dead speaker is noticed: after a little more than interval times multiplier.",
+  },
+);
+
+const witness = Type.String({
+  minLength: 2,
+  maxLength: 39,
+  ...rules(
+    ["isIP(self)", "must be an address, without zone and prefix length"],
+    [
+      "!isIP(self) || ip(self).isGlobalUnicast()",
+      "must be the ordinary address of a host: no loopback, link-local, multicast or unspecified one",
+    ],
+  ),
+});
+
 const spec = Type.Object(
   {
     nodeSelector: Type.Optional(labels("Labels of the nodes that run a speaker.")),
@@ -85,6 +139,30 @@ const spec = Type.Object(
         maxItems: 32,
       }),
     ),
+    updateStrategy: Type.Optional(updateStrategy),
+    failureDetection: Type.Optional(failureDetection),
+    announcementRefreshSeconds: Type.Integer({
+      description:
+        "How often an address is announced again while nothing happens, for switches and routers that forget; up to a quarter sooner, by chance.",
+      ...ANNOUNCEMENT_REFRESH_SECONDS,
+    }),
+    witnessAddresses: Type.Optional(
+      setOf(witness, {
+        description:
+          "Hosts of the LAN, besides the nodes' gateways, whose answer shows a speaker that it is not cut off.",
+        maxItems: 8,
+      }),
+    ),
+    rebalance: oneOf(REBALANCE_MODES, {
+      description:
+        "Whether addresses are spread over the nodes again after a rollout; annotation metallb.io/rebalance asks for it.",
+      default: "Automatic",
+    }),
+    paused: Type.Boolean({
+      description:
+        "Leave everything as it is: roll out no change, let no pool take effect, repair nothing.",
+      default: false,
+    }),
   },
   { ...closed, description: "What is wanted.", default: {} },
 );
@@ -176,7 +254,24 @@ const checkSpec = checker(spec, "spec");
 export function validateMetalLB(value: unknown): readonly Fault[] {
   const checked = checkSpec(value);
   if (!checked.ok) return checked.faults;
-  return (checked.value.excludedInterfaces ?? []).flatMap((pattern, i) => {
+  const { excludedInterfaces = [], witnessAddresses = [] } = checked.value;
+  return [...patternFaults(excludedInterfaces), ...witnessFaults(witnessAddresses)];
+}
+
+function witnessFaults(addresses: readonly string[]): Fault[] {
+  return addresses.flatMap((text, i): Fault[] => {
+    const fault = { field: `spec.witnessAddresses[${i}]`, value: text };
+    const parsed = parseAddress(text);
+    if (!parsed.ok) return [{ ...fault, reason: parsed.reason, message: parsed.message }];
+    const special = specialUse(rangeOfAddress(parsed.value));
+    if (special === undefined) return [];
+    const message = `belongs to ${special.prefix} (${special.use}): give the address of a host of the LAN`;
+    return [{ ...fault, reason: "specialUse", message }];
+  });
+}
+
+function patternFaults(patterns: readonly string[]): Fault[] {
+  return patterns.flatMap((pattern, i) => {
     const message = whyNoExpression(pattern);
     const field = `spec.excludedInterfaces[${i}]`;
     return message === undefined

@@ -11,7 +11,12 @@ import { Ajv } from "ajv";
 import { parse, stringify } from "yaml";
 import { ANNOUNCE_FROM } from "./address-pool.ts";
 import { labelSelector } from "./label.ts";
-import { LOG_LEVELS } from "./metallb.ts";
+import {
+  ANNOUNCEMENT_REFRESH_SECONDS,
+  HEARTBEAT_INTERVAL_MS,
+  LOG_LEVELS,
+  MISSED_HEARTBEATS,
+} from "./metallb.ts";
 import { closed, oneOf } from "./schema.ts";
 
 /** Key of the ConfigMap's data under which the document stands. */
@@ -56,8 +61,37 @@ const renderedConfig = Type.Object(
     "ignore-exclude-load-balancers": Type.Boolean(),
     /** Regular expressions of interface names that are never announced on. */
     "excluded-interfaces": Type.Array(Type.String()),
+    "failure-detection": Type.Object(
+      {
+        /** Time between two heartbeats of a speaker. */
+        "interval-milliseconds": Type.Integer(HEARTBEAT_INTERVAL_MS),
+        /** So many missed heartbeats in a row make a speaker suspect. */
+        multiplier: Type.Integer(MISSED_HEARTBEATS),
+      },
+      { default: {} },
+    ),
+    /** Longest time from one announcement of an address to the next. */
+    "announcement-refresh-seconds": Type.Integer(ANNOUNCEMENT_REFRESH_SECONDS),
+    /** Hosts of the LAN that a speaker asks whether it is cut off; canonical texts. */
+    "witness-addresses": Type.Array(Type.String(), { default: [] }),
+    rebalance: Type.Object(
+      {
+        /**
+         * Speakers spread the addresses over the nodes once whenever this has grown since they saw it
+         * last. The first one that a speaker sees after its start tells it nothing.
+         */
+        generation: Type.Integer({ minimum: 0, default: 0 }),
+        /** Of the operator: the rollout of speakers that a rebalance has followed. */
+        rollout: Type.String({ default: "" }),
+        /** Of the operator: the request, by annotation, that a rebalance has followed. */
+        request: Type.String({ default: "" }),
+      },
+      { default: {} },
+    ),
   },
-  closed,
+  // Keys of later versions are passed over, and those that earlier ones lack have a default: while
+  // an upgrade goes from node to node, each version reads what the other wrote.
+  { additionalProperties: true },
 );
 
 export type { LabelSelector } from "./label.ts";
@@ -71,9 +105,11 @@ export type ParsedConfig =
   | { readonly ok: true; readonly value: RenderedConfig }
   | { readonly ok: false; readonly reason: "malformed" | "invalid"; readonly message: string };
 
-const validate = new Ajv({ allErrors: true, strict: false }).compile<RenderedConfig>(
-  renderedConfig,
-);
+const validate = new Ajv({
+  allErrors: true,
+  strict: false,
+  useDefaults: true,
+}).compile<RenderedConfig>(renderedConfig);
 
 /**
  * Reads a rendered configuration.

@@ -7,10 +7,10 @@
  * - The admitted forms of two pools never share an address.
  */
 import type { AddressPool } from "../api/address-pool.ts";
-import type { MetalLBSpec } from "../api/metallb.ts";
+import { HEARTBEAT_INTERVAL_MS, MISSED_HEARTBEATS, type MetalLBSpec } from "../api/metallb.ts";
 import type { ObjectReason } from "../api/reason.ts";
 import type { PoolConfig, RenderedConfig } from "../api/rendered-config.ts";
-import type { Family } from "../packet/address/address.ts";
+import { parseAddress, type Family } from "../packet/address/address.ts";
 import type { AddressRange } from "../packet/address/range.ts";
 import { desiredPool, renderedPool, type PoolEntry, type PoolForm } from "./desired/pool.ts";
 
@@ -61,14 +61,35 @@ export function compilePools(
   return { pools: inEffect.sort((a, b) => compareText(a.name, b.name)), verdicts };
 }
 
+/** Which rebalance was asked for last, and what for: a part of the rendered configuration. */
+export type RebalanceRecord = RenderedConfig["rebalance"];
+
+/** Before any rebalance was asked for. */
+export const NO_REBALANCE: RebalanceRecord = { generation: 0, rollout: "", request: "" };
+
 /** Builds the rendered configuration from the MetalLB object's settings and the compiled pools. */
-export function desiredConfig(spec: MetalLBSpec, pools: readonly PoolConfig[]): RenderedConfig {
+export function desiredConfig(
+  spec: MetalLBSpec,
+  pools: readonly PoolConfig[],
+  rebalance: RebalanceRecord,
+): RenderedConfig {
+  const { intervalMilliseconds, multiplier } = spec.failureDetection ?? {};
   return {
     "address-pools": [...pools],
     "log-level": spec.logLevel,
     "load-balancer-class": spec.loadBalancerClass ?? "",
     "ignore-exclude-load-balancers": spec.ignoreExcludeLoadBalancers,
     "excluded-interfaces": spec.excludedInterfaces ?? [],
+    "failure-detection": {
+      "interval-milliseconds": intervalMilliseconds ?? HEARTBEAT_INTERVAL_MS.default,
+      multiplier: multiplier ?? MISSED_HEARTBEATS.default,
+    },
+    "announcement-refresh-seconds": spec.announcementRefreshSeconds,
+    "witness-addresses": (spec.witnessAddresses ?? []).flatMap((text) => {
+      const parsed = parseAddress(text);
+      return parsed.ok ? [parsed.value] : [];
+    }),
+    rebalance,
   };
 }
 

@@ -24,7 +24,7 @@ import {
 } from "../kubernetes/resources.ts";
 import { formatKey, type Store } from "../kubernetes/store.ts";
 import { ChildApplier, observedChild, type Child } from "./apply.ts";
-import { compilePools, desiredConfig } from "./config.ts";
+import { compilePools, desiredConfig, NO_REBALANCE } from "./config.ts";
 import { acceptedConfig, configMap } from "./desired/config-map.ts";
 import { CONTROLLER_NAME, controllerDeployment } from "./desired/controller.ts";
 import { ADOPT_ANNOTATION, isOurs } from "./desired/ownership.ts";
@@ -139,7 +139,7 @@ export class OperatorReconciler {
     const present = presentKey(secrets.get(formatKey(SPEAKER_KEY_NAME, namespace)));
     const key = speakerKey(installation, present ?? this.#newKey);
     const images = chooseImages(installation.spec, this.#options.images);
-    const config = configMap(installation, desiredConfig(installation.spec, pools));
+    const config = configMap(installation, desiredConfig(installation.spec, pools, NO_REBALANCE));
     const controller = controllerDeployment(installation, images.controller);
     const speaker = speakerDaemonSet(installation, images.speaker);
     return [

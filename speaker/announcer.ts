@@ -130,6 +130,8 @@ export type AnnouncerEvent =
   | { readonly kind: "announce" }
   /** The responder saw another host with the address. */
   | { readonly kind: "conflict"; readonly mac: MacAddress }
+  /** The refresh interval has become another. */
+  | { readonly kind: "reschedule" }
   /** The address is ours no longer. */
   | { readonly kind: "withdraw" }
   /** The time that `wakeAt` named has come. */
@@ -195,6 +197,8 @@ function change(
       return announce(state, now, context);
     case "conflict":
       return meetConflict(state, event.mac, now, context);
+    case "reschedule":
+      return [reschedule(state, now, context)];
     case "withdraw":
       return [IDLE];
     case "wake":
@@ -352,6 +356,17 @@ function afterAnnouncement(
   const [before, after] = [burst[sent - 1], burst[sent]];
   if (before !== undefined && after !== undefined) return now + after - before;
   return now + refreshIntervalMs * (1 - REFRESH_JITTER * random());
+}
+
+/** Spread over the new interval, since many addresses change theirs at once. A burst goes on. */
+function reschedule(
+  state: AnnouncerState,
+  now: number,
+  { family, random, refreshIntervalMs = REFRESH_INTERVAL_MS }: AnnouncerContext,
+): AnnouncerState {
+  if (state.phase !== "announced" || state.sent < BURST_MS[family].length) return state;
+  const nextAt = Math.min(state.nextAt, now + refreshIntervalMs * random());
+  return { ...state, nextAt: Math.max(nextAt, state.lastSentAt + minimumGap(family)) };
 }
 
 function meetConflict(

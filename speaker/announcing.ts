@@ -23,6 +23,7 @@ import type { BpfInstruction } from "../packet/wire/bpf.ts";
 import { ETHERNET_FIELD } from "../packet/wire/ethernet.ts";
 import {
   IDLE,
+  REFRESH_INTERVAL_MS,
   stepAnnouncer,
   tableState,
   type AnnouncerAction,
@@ -115,6 +116,7 @@ export class Announcing {
   readonly #deadlines = new Deadlines<Address>();
   readonly #pace: Pace;
   readonly #reply = new Uint8Array(MAX_REPLY_LENGTH);
+  #refreshIntervalMs = REFRESH_INTERVAL_MS;
   /** Other speakers' MAC addresses, once they are known. */
   #members: readonly MacAddress[] | undefined;
   #colleagues: ReadonlySet<MacAddress> = new Set();
@@ -174,6 +176,14 @@ export class Announcing {
   setColleagues(macs: readonly MacAddress[]): void {
     this.#members = macs;
     this.#meetColleagues();
+  }
+
+  /** Takes the longest time from one announcement of an address to the next. */
+  setRefreshInterval(refreshIntervalMs: number): void {
+    if (refreshIntervalMs === this.#refreshIntervalMs) return;
+    this.#refreshIntervalMs = refreshIntervalMs;
+    for (const held of this.#held.values()) this.#step(held, { kind: "reschedule" });
+    this.#run();
   }
 
   /** Takes a filter that was compiled elsewhere. */
@@ -469,7 +479,11 @@ export class Announcing {
 
   #step(held: Held, event: AnnouncerEvent): void {
     const { address } = held.entry;
-    const context = { family: familyOf(address), random: this.#options.random };
+    const context = {
+      family: familyOf(address),
+      random: this.#options.random,
+      refreshIntervalMs: this.#refreshIntervalMs,
+    };
     const before = stateOf(held);
     const step = stepAnnouncer(held.announcer, event, this.#options.now(), context);
     held.announcer = step.state;

@@ -101,7 +101,11 @@ export class SpeakerReconciler {
   configure(config: RenderedConfig): Address[] {
     this.#config = config;
     this.#pools = new PoolIndex(config["address-pools"]);
-    this.#options.post({ kind: "configure", excludedInterfaces: config["excluded-interfaces"] });
+    this.#options.post({
+      kind: "configure",
+      excludedInterfaces: config["excluded-interfaces"],
+      refreshIntervalMs: 1000 * config["announcement-refresh-seconds"],
+    });
     return this.#all();
   }
 

@@ -97,7 +97,11 @@ function reportCounters(): void {
 let counting = setTimeout(reportCounters, COUNTERS_MS);
 let watch: InterfaceWatch | undefined;
 
-function configure(excludedInterfaces: readonly string[]): void {
+function configure({
+  excludedInterfaces,
+  refreshIntervalMs,
+}: Extract<Command, { kind: "configure" }>): void {
+  if (refreshIntervalMs !== undefined) announcing.setRefreshInterval(refreshIntervalMs);
   // The first configuration says which interfaces may be touched at all.
   if (watch === undefined) watch = watchFrom(excludedInterfaces);
   else
@@ -118,7 +122,7 @@ function stop(from: NonNullable<typeof port>): void {
 port.on("message", (command: Command) => {
   switch (command.kind) {
     case "configure":
-      configure(command.excludedInterfaces);
+      configure(command);
       break;
     case "table":
       announcing.change(command.announce, command.withdraw);

@@ -59,8 +59,13 @@ export interface MemberNews {
 
 /** What the main thread says. */
 export type Command =
-  /** Which interfaces are never used (regular expressions of names). */
-  | { readonly kind: "configure"; readonly excludedInterfaces: readonly string[] }
+  | {
+      readonly kind: "configure";
+      /** Which interfaces are never used: regular expressions of names. */
+      readonly excludedInterfaces: readonly string[];
+      /** Longest time from one announcement of an address to the next; absent: as it was. */
+      readonly refreshIntervalMs?: number;
+    }
   /** Changes of the table: addresses to answer for from now on, and no longer. */
   | {
       readonly kind: "table";

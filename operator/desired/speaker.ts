@@ -26,10 +26,13 @@ const TOLERATIONS: Plain<V1Toleration[]> = [
  */
 export function speakerDaemonSet(owner: MetalLB, image: Image): Rendered<V1DaemonSet> {
   const labels = selectorLabels("speaker");
-  const { nodeSelector, speakerTolerations = [], speakerConfig } = owner.spec;
+  const { nodeSelector, speakerTolerations = [], speakerConfig, updateStrategy } = owner.spec;
   const spec: Plain<V1DaemonSetSpec> = {
     revisionHistoryLimit: 3,
-    updateStrategy: { type: "RollingUpdate", rollingUpdate: { maxUnavailable: 1 } },
+    updateStrategy:
+      updateStrategy?.type === "OnDelete"
+        ? { type: "OnDelete" }
+        : { type: "RollingUpdate", rollingUpdate: { maxUnavailable: 1, maxSurge: 0 } },
     selector: { matchLabels: labels },
     template: podTemplate({
       name: "speaker",

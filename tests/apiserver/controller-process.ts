@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { join } from "node:path";
 import type { Condition } from "../../api/condition.ts";
 import { formatRenderedConfig, type PoolConfig } from "../../api/rendered-config.ts";
-import { NAMESPACE } from "../support/builders.ts";
+import { NAMESPACE, renderedConfig } from "../support/builders.ts";
 import type { ControlPlane } from "../support/control-plane.ts";
 import { eventually } from "../support/eventually.ts";
 
@@ -153,13 +153,9 @@ export class User {
 
   /** Writes the rendered configuration as the operator would. */
   async configure(pools: readonly PoolConfig[], loadBalancerClass = ""): Promise<void> {
-    const config = formatRenderedConfig({
-      "address-pools": [...pools],
-      "log-level": "info",
-      "load-balancer-class": loadBalancerClass,
-      "ignore-exclude-load-balancers": false,
-      "excluded-interfaces": [],
-    });
+    const config = formatRenderedConfig(
+      renderedConfig(pools, { "load-balancer-class": loadBalancerClass }),
+    );
     await this.#call("PATCH", `/api/v1/namespaces/${NAMESPACE}/configmaps/config${APPLY}`, {
       apiVersion: "v1",
       kind: "ConfigMap",

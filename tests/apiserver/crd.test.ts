@@ -69,7 +69,13 @@ const poolDefaults = {
   cooldownSeconds: 0,
   announceFrom: "EndpointNodes",
 };
-const metallbDefaults = { logLevel: "info", ignoreExcludeLoadBalancers: false };
+const metallbDefaults = {
+  logLevel: "info",
+  ignoreExcludeLoadBalancers: false,
+  announcementRefreshSeconds: 120,
+  rebalance: "Automatic",
+  paused: false,
+};
 
 const term = { weight: 1, podAffinityTerm: { topologyKey: "kubernetes.io/hostname" } };
 const fullPodConfig = {
@@ -128,6 +134,12 @@ const fullMetalLB = {
   },
   ignoreExcludeLoadBalancers: true,
   excludedInterfaces: ["^docker", "^veth[0-9a-f]+$", "^(?:cali|cni)\\d*", "^br-.*"],
+  updateStrategy: { type: "OnDelete" },
+  failureDetection: { intervalMilliseconds: 50, multiplier: 3 },
+  announcementRefreshSeconds: 3600,
+  witnessAddresses: ["192.0.2.1", "2001:DB8::1", "2001:db8::a"],
+  rebalance: "Manual",
+  paused: true,
 };
 const fullPool = {
   protocol: "layer2",
@@ -674,6 +686,97 @@ const badMetalLBs: readonly { name: string; spec: unknown; field: string; why: R
     spec: { excludedInterfaces: ["a", "a"] },
     field: "spec.excludedInterfaces[1]",
     why: /Duplicate value/,
+  },
+  {
+    name: "an unknown update strategy",
+    spec: { updateStrategy: { type: "Recreate" } },
+    field: "spec.updateStrategy.type",
+    why: /RollingUpdate/,
+  },
+  {
+    name: "two updates at a time",
+    spec: { updateStrategy: { maxUnavailable: 2 } },
+    field: "spec.updateStrategy.maxUnavailable",
+    why: /unknown field/,
+  },
+  {
+    name: "heartbeats that are too close",
+    spec: { failureDetection: { intervalMilliseconds: 49 } },
+    field: "spec.failureDetection.intervalMilliseconds",
+    why: /greater than or equal to 50/,
+  },
+  {
+    name: "heartbeats that are too rare",
+    spec: { failureDetection: { intervalMilliseconds: 1001 } },
+    field: "spec.failureDetection.intervalMilliseconds",
+    why: /less than or equal to 1000/,
+  },
+  {
+    name: "two missed heartbeats",
+    spec: { failureDetection: { multiplier: 2 } },
+    field: "spec.failureDetection.multiplier",
+    why: /greater than or equal to 3/,
+  },
+  {
+    name: "21 missed heartbeats",
+    spec: { failureDetection: { multiplier: 21 } },
+    field: "spec.failureDetection.multiplier",
+    why: /less than or equal to 20/,
+  },
+  {
+    name: "half a missed heartbeat",
+    spec: { failureDetection: { multiplier: 4.5 } },
+    field: "spec.failureDetection.multiplier",
+    why: /must be of type integer/,
+  },
+  {
+    name: "announcements that are too frequent",
+    spec: { announcementRefreshSeconds: 9 },
+    field: "spec.announcementRefreshSeconds",
+    why: /greater than or equal to 10/,
+  },
+  {
+    name: "announcements that are too rare",
+    spec: { announcementRefreshSeconds: 3601 },
+    field: "spec.announcementRefreshSeconds",
+    why: /less than or equal to 3600/,
+  },
+  ...[
+    { witness: "gateway", why: /must be an address/ },
+    { witness: "192.0.2.1/32", why: /must be an address/ },
+    { witness: "fe80::1%eth0", why: /must be an address/ },
+    { witness: "127.0.0.1", why: /ordinary address of a host/ },
+    { witness: "fe80::1", why: /ordinary address of a host/ },
+    { witness: "224.0.0.18", why: /ordinary address of a host/ },
+  ].map(({ witness, why }) => ({
+    name: `witness ${witness}`,
+    spec: { witnessAddresses: [witness] },
+    field: "spec.witnessAddresses[0]",
+    why,
+  })),
+  {
+    name: "the same witness twice",
+    spec: { witnessAddresses: ["192.0.2.1", "192.0.2.1"] },
+    field: "spec.witnessAddresses[1]",
+    why: /Duplicate value/,
+  },
+  {
+    name: "nine witnesses",
+    spec: { witnessAddresses: Array.from({ length: 9 }, (_, i) => `192.0.2.${i + 1}`) },
+    field: "spec.witnessAddresses",
+    why: /at most 8 items/,
+  },
+  {
+    name: "an unknown way to rebalance",
+    spec: { rebalance: "Never" },
+    field: "spec.rebalance",
+    why: /Automatic/,
+  },
+  {
+    name: "a pause that is a text",
+    spec: { paused: "true" },
+    field: "spec.paused",
+    why: /must be of type boolean/,
   },
 ];
 

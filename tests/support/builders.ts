@@ -14,6 +14,8 @@ import {
   type MetalLBSpec,
 } from "../../api/metallb.ts";
 import type { ObjectMeta } from "../../api/object.ts";
+import type { PoolConfig, RenderedConfig } from "../../api/rendered-config.ts";
+import { desiredConfig, NO_REBALANCE } from "../../operator/config.ts";
 
 /** The namespace that MetalLB runs in. */
 export const NAMESPACE = "metallb-system";
@@ -31,7 +33,13 @@ export function metallb(...modifiers: readonly Modifier<MetalLB>[]): MetalLB {
     apiVersion: METALLB_API_VERSION,
     kind: "MetalLB",
     metadata: { name: METALLB_NAME, namespace: NAMESPACE },
-    spec: { logLevel: "info", ignoreExcludeLoadBalancers: false },
+    spec: {
+      logLevel: "info",
+      ignoreExcludeLoadBalancers: false,
+      announcementRefreshSeconds: 120,
+      rebalance: "Automatic",
+      paused: false,
+    },
   };
   return build(object, modifiers);
 }
@@ -56,6 +64,14 @@ export function addressPool(
     },
   };
   return build(object, modifiers);
+}
+
+/** A rendered configuration with these pools and nothing else but defaults. */
+export function renderedConfig(
+  pools: readonly PoolConfig[],
+  more: Partial<RenderedConfig> = {},
+): RenderedConfig {
+  return { ...desiredConfig(metallb().spec, pools, NO_REBALANCE), ...more };
 }
 
 /** Sets fields of the metadata. */

@@ -1,11 +1,13 @@
 import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
+import { stringify } from "yaml";
 import {
   formatRenderedConfig,
   parseRenderedConfig,
   type PoolConfig,
   type RenderedConfig,
 } from "../../../api/rendered-config.ts";
+import { renderedConfig } from "../../support/builders.ts";
 
 const pool: PoolConfig = {
   name: "pool",
@@ -22,13 +24,7 @@ const pool: PoolConfig = {
   interfaces: [],
   "announce-from": "EndpointNodes",
 };
-const config: RenderedConfig = {
-  "address-pools": [pool],
-  "log-level": "info",
-  "load-balancer-class": "",
-  "ignore-exclude-load-balancers": false,
-  "excluded-interfaces": ["^docker"],
-};
+const config = renderedConfig([pool], { "excluded-interfaces": ["^docker"] });
 
 test("what is written is read back as it was", () => {
   const text = fc.string();
@@ -50,15 +46,33 @@ test("equal configurations are equal texts, whatever the order of their keys", (
   expect(formatRenderedConfig(reversed)).toBe(formatRenderedConfig(config));
 });
 
+test("a document of an earlier version is read with defaults, one of a later version without its keys", () => {
+  const {
+    "failure-detection": _detection,
+    "announcement-refresh-seconds": _refresh,
+    "witness-addresses": _witnesses,
+    rebalance: _rebalance,
+    ...earlier
+  } = config;
+  expect(parseRenderedConfig(stringify(earlier))).toEqual({ ok: true, value: config });
+  expect(parseRenderedConfig(`${formatRenderedConfig(config)}peers: []\n`)).toMatchObject({
+    ok: true,
+    value: config,
+  });
+});
+
 describe("a document is refused", () => {
   test.each([
     { name: "that is no YAML", text: "a: [", reason: "malformed", says: "" },
     { name: "that is empty", text: "", reason: "invalid", says: "must be object" },
     {
-      name: "with an unknown key",
-      text: `${formatRenderedConfig(config)}peers: []\n`,
+      name: "with heartbeats that are too close",
+      text: formatRenderedConfig(config).replace(
+        "interval-milliseconds: 100",
+        "interval-milliseconds: 10",
+      ),
       reason: "invalid",
-      says: "additional properties",
+      says: "/failure-detection/interval-milliseconds",
     },
     {
       name: "with a pool of protocol bgp",

@@ -9,7 +9,7 @@ import type { Service } from "../../../kubernetes/resources.ts";
 import type { AddressObservation, ServiceL2Status } from "../../../api/service-l2-status.ts";
 import { formatRenderedConfig } from "../../../api/rendered-config.ts";
 import { address } from "../../../packet/address/address.ts";
-import { addressPool } from "../../support/builders.ts";
+import { addressPool, renderedConfig } from "../../support/builders.ts";
 import { poolConfig, service } from "./objects.ts";
 
 const NOW = new Date("2026-01-02T03:04:05.678Z");
@@ -208,13 +208,12 @@ describe("what the speakers say", () => {
 
 describe("the configuration", () => {
   const config = (...pools: Parameters<typeof poolConfig>[]): Record<string, string> => ({
-    config: formatRenderedConfig({
-      "address-pools": pools.map((each) => poolConfig(...each)),
-      "log-level": "debug",
-      "load-balancer-class": "c",
-      "ignore-exclude-load-balancers": false,
-      "excluded-interfaces": [],
-    }),
+    config: formatRenderedConfig(
+      renderedConfig(
+        pools.map((each) => poolConfig(...each)),
+        { "log-level": "debug", "load-balancer-class": "c" },
+      ),
+    ),
   });
 
   test("is read with its pools in order", () => {

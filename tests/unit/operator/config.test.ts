@@ -2,7 +2,12 @@ import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
 import type { AddressPool } from "../../../api/address-pool.ts";
 import { parsePoolEntry, rangesOverlap } from "../../../packet/address/range.ts";
-import { compilePools, desiredConfig, type CompiledPools } from "../../../operator/config.ts";
+import {
+  compilePools,
+  desiredConfig,
+  NO_REBALANCE,
+  type CompiledPools,
+} from "../../../operator/config.ts";
 import {
   addressPool,
   metallb,
@@ -287,17 +292,28 @@ test("renders the settings of the MetalLB object", () => {
       loadBalancerClass: "example.com/lan",
       ignoreExcludeLoadBalancers: true,
       excludedInterfaces: ["^docker"],
+      failureDetection: { intervalMilliseconds: 200, multiplier: 5 },
+      announcementRefreshSeconds: 60,
+      witnessAddresses: ["192.0.2.1", "2001:DB8:0::1"],
     }),
   );
-  expect(desiredConfig(spec, [])).toEqual({
+  const rebalance = { generation: 3, rollout: "a", request: "b" };
+  expect(desiredConfig(spec, [], rebalance)).toEqual({
     "address-pools": [],
     "log-level": "debug",
     "load-balancer-class": "example.com/lan",
     "ignore-exclude-load-balancers": true,
     "excluded-interfaces": ["^docker"],
+    "failure-detection": { "interval-milliseconds": 200, multiplier: 5 },
+    "announcement-refresh-seconds": 60,
+    "witness-addresses": ["192.0.2.1", "2001:db8::1"],
+    rebalance,
   });
-  expect(desiredConfig(metallb().spec, [])).toMatchObject({
+  expect(desiredConfig(metallb().spec, [], NO_REBALANCE)).toMatchObject({
     "load-balancer-class": "",
     "excluded-interfaces": [],
+    "failure-detection": { "interval-milliseconds": 100, multiplier: 4 },
+    "announcement-refresh-seconds": 120,
+    "witness-addresses": [],
   });
 });

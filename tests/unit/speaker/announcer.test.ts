@@ -99,6 +99,22 @@ describe("at a takeover", () => {
     expect(step).toMatchObject({ wakeAt: 4400 + 7000 + 7000 });
   });
 
+  test("a shorter refresh interval counts at once, a longer one from the next announcement on", () => {
+    const told = (refreshIntervalMs: number) =>
+      ({ family: "ipv4", random: () => 0.5, refreshIntervalMs }) as const;
+    let step = stepAnnouncer(IDLE, { kind: "announce" }, 0, told(3_600_000));
+    const inBurst = stepAnnouncer(step.state, { kind: "reschedule" }, 100, told(10_000));
+    expect(inBurst).toEqual({ state: step.state, actions: [], wakeAt: 200 });
+    for (let i = 0; i < 4; i++)
+      step = stepAnnouncer(step.state, { kind: "wake" }, step.wakeAt ?? 0, told(3_600_000));
+    const { wakeAt = 0 } = step;
+    expect(wakeAt).toBeGreaterThan(3_000_000);
+    const shorter = stepAnnouncer(step.state, { kind: "reschedule" }, 60_000, told(10_000));
+    expect(shorter).toMatchObject({ actions: [], wakeAt: 65_000 });
+    const longer = stepAnnouncer(shorter.state, { kind: "reschedule" }, 60_000, told(3_600_000));
+    expect(longer.wakeAt).toBe(65_000);
+  });
+
   test("a late wake sends one announcement, not all that were missed", () => {
     const context: AnnouncerContext = { family: "ipv4", random: () => 0.5 };
     const { state } = stepAnnouncer(IDLE, { kind: "announce" }, 0, context);

@@ -1,11 +1,15 @@
 import { describe, expect, test } from "@jest/globals";
 import type { MetalLBSpec } from "../../../../api/metallb.ts";
-import { desiredConfig } from "../../../../operator/config.ts";
 import { acceptedConfig, configMap } from "../../../../operator/desired/config-map.ts";
 import { controllerDeployment } from "../../../../operator/desired/controller.ts";
 import { chooseImages, type Image } from "../../../../operator/desired/pod.ts";
 import { speakerDaemonSet } from "../../../../operator/desired/speaker.ts";
-import { metallb, withMetadata, withMetalLBSpec } from "../../../support/builders.ts";
+import {
+  metallb,
+  renderedConfig,
+  withMetadata,
+  withMetalLBSpec,
+} from "../../../support/builders.ts";
 
 const image: Image = { name: "registry.example/metallb:1", pullSecrets: [] };
 
@@ -23,7 +27,7 @@ const podConfig = {
 };
 
 describe("the ConfigMap", () => {
-  const config = desiredConfig(owner().spec, []);
+  const config = renderedConfig([]);
 
   test("is read back as it was written", () => {
     expect(acceptedConfig(configMap(owner(), config))).toEqual(config);
@@ -44,9 +48,18 @@ describe("the ConfigMap", () => {
   }
 
   function edited() {
-    const written = configMap(owner(), desiredConfig(owner().spec, []));
+    const written = configMap(owner(), renderedConfig([]));
     return { ...written, data: { config: `${written.data?.["config"] ?? ""}# mine\n` } };
   }
+});
+
+test("speakers are replaced one node after the other, or by whoever deletes their pods", () => {
+  const strategyOf = (spec: Partial<MetalLBSpec>) =>
+    speakerDaemonSet(owner(spec), image).spec?.updateStrategy;
+  const oneByOne = { type: "RollingUpdate", rollingUpdate: { maxUnavailable: 1, maxSurge: 0 } };
+  expect(strategyOf({})).toEqual(oneByOne);
+  expect(strategyOf({ updateStrategy: { type: "RollingUpdate" } })).toEqual(oneByOne);
+  expect(strategyOf({ updateStrategy: { type: "OnDelete" } })).toEqual({ type: "OnDelete" });
 });
 
 describe("the controller's Deployment", () => {
