@@ -59,6 +59,9 @@ export const OBJECT_REASONS = [
   "Available",
   "Valid",
   "RollingOut",
+  "RolloutStalled",
+  "PodsNotReady",
+  "Paused",
   "ReconcileFailed",
   "ForeignObject",
   "WrongNamespace",
@@ -66,6 +69,9 @@ export const OBJECT_REASONS = [
   "Invalid",
   "Overlapping",
   "UnsupportedProtocol",
+  "AsWritten",
+  "FormerForm",
+  "NoEffect",
 ] as const;
 
 /** What is the matter with an object of ours or one under a name that we render. */

@@ -174,7 +174,7 @@ function verdict(name: string, fault: Fault | undefined, form: PoolForm | undefi
 }
 
 /** A condition's message is for people: a few entries tell which form is meant. */
-function abridged(addresses: readonly string[]): string {
+export function abridged(addresses: readonly string[]): string {
   const more = addresses.length - SHOWN_ENTRIES;
   const shown = addresses.slice(0, SHOWN_ENTRIES).join(", ");
   return more > 0 ? `${shown} and ${more} more` : shown;

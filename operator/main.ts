@@ -10,6 +10,7 @@ import {
   DAEMON_SETS,
   DEPLOYMENTS,
   METALLBS,
+  PODS,
   SECRETS,
   type KubernetesObject,
   type Resource,
@@ -51,7 +52,8 @@ class MetalLBOperator extends dotI.default {
       configMaps: this.#reflector(CONFIG_MAPS, namespace).store,
       deployments: this.#reflector(DEPLOYMENTS, namespace).store,
       daemonSets: this.#reflector(DAEMON_SETS, namespace).store,
-      secrets: this.#reflector(SECRETS, namespace, SPEAKER_KEY_NAME).store,
+      secrets: this.#reflector(SECRETS, namespace, `metadata.name=${SPEAKER_KEY_NAME}`).store,
+      pods: this.#reflector(PODS, namespace, undefined, "app=metallb").store,
     };
   }
 
@@ -69,7 +71,7 @@ class MetalLBOperator extends dotI.default {
     await Promise.all([
       this.watchResource(METALLBS.group, METALLBS.version, METALLBS.plural, wake),
       this.watchResource(ADDRESS_POOLS.group, ADDRESS_POOLS.version, ADDRESS_POOLS.plural, wake),
-      ...[CONFIG_MAPS, DEPLOYMENTS, DAEMON_SETS, SECRETS].map(({ group, version, plural }) =>
+      ...[CONFIG_MAPS, DEPLOYMENTS, DAEMON_SETS, SECRETS, PODS].map(({ group, version, plural }) =>
         this.watchResource(group, version, plural, wake),
       ),
     ]);
@@ -94,15 +96,15 @@ class MetalLBOperator extends dotI.default {
     await this.#program.reflect(reflector);
   }
 
-  /** @param name the only object to watch; absent: all of them */
+  /** Watches the objects that the selectors leave. */
   #reflector<T extends KubernetesObject>(
     resource: Resource<T>,
     namespace?: string,
-    name?: string,
+    fieldSelector?: string,
+    labelSelector?: string,
   ): Reflector<T> {
     const { client, logger, metrics } = this.#program;
-    const fieldSelector = name === undefined ? undefined : `metadata.name=${name}`;
-    const selection = { namespace, fieldSelector };
+    const selection = { namespace, fieldSelector, labelSelector };
     const reflector = new Reflector<T>({ client, resource, ...selection, logger, metrics });
     this.#reflectors.set(resource.plural, reflector as unknown as Reflector<KubernetesObject>);
     return reflector;

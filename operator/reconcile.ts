@@ -3,6 +3,8 @@
  * one key, since every pool and every child bears on the one configuration and the one status.
  */
 import { randomBytes } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
+import type { V1DaemonSet } from "@kubernetes/client-node";
 import type { AddressPool } from "../api/address-pool.ts";
 import { formatFault } from "../api/fault.ts";
 import { METALLB_NAME, validateMetalLB, type MetalLB } from "../api/metallb.ts";
@@ -20,15 +22,22 @@ import {
   type ConfigMap,
   type DaemonSet,
   type Deployment,
+  type Pod,
   type Secret,
 } from "../kubernetes/resources.ts";
 import { formatKey, type Store } from "../kubernetes/store.ts";
 import { ChildApplier, observedChild, type Child } from "./apply.ts";
-import { compilePools, desiredConfig, NO_REBALANCE } from "./config.ts";
+import {
+  compilePools,
+  desiredConfig,
+  NO_REBALANCE,
+  type PoolVerdict,
+  type RebalanceRecord,
+} from "./config.ts";
 import { acceptedConfig, configMap } from "./desired/config-map.ts";
 import { CONTROLLER_NAME, controllerDeployment } from "./desired/controller.ts";
-import { ADOPT_ANNOTATION, isOurs } from "./desired/ownership.ts";
-import type { ObservedObject } from "./desired/plain.ts";
+import { ADOPT_ANNOTATION, contentHash, HASH_ANNOTATION, isOurs } from "./desired/ownership.ts";
+import type { ObservedObject, Rendered } from "./desired/plain.ts";
 import { chooseImages, type Images } from "./desired/pod.ts";
 import {
   presentKey,
@@ -37,7 +46,9 @@ import {
   speakerKey,
 } from "./desired/speaker-key.ts";
 import { SPEAKER_NAME, speakerDaemonSet } from "./desired/speaker.ts";
+import { findHindrances } from "./hindrance.ts";
 import { leftovers } from "./prune.ts";
+import { nextRebalance, REBALANCE_ANNOTATION } from "./rebalance.ts";
 import { StatusWriter } from "./report.ts";
 import {
   controllerReadiness,
@@ -46,6 +57,8 @@ import {
   misplaced,
   poolStatus,
   speakerReadiness,
+  type PoolObservation,
+  type Suspension,
   type Trouble,
 } from "./status.ts";
 
@@ -64,6 +77,8 @@ export interface World {
   readonly daemonSets: Store<DaemonSet>;
   /** Only the one with the speakers' key. */
   readonly secrets: Store<Secret>;
+  /** Those of our programs. */
+  readonly pods: Store<Pod>;
 }
 
 /** What a reconciliation works with. */
@@ -85,6 +100,7 @@ export class OperatorReconciler {
   readonly #statuses: StatusWriter;
   /** The pools in effect; undefined until they are read back from the ConfigMap. */
   #accepted: readonly PoolConfig[] | undefined;
+  #rebalance: RebalanceRecord = NO_REBALANCE;
   /** Made where there is none yet; the same until the watch shows it. */
   readonly #newKey = randomBytes(SPEAKER_KEY_LENGTH).toString("base64");
 
@@ -103,34 +119,48 @@ export class OperatorReconciler {
     const installation = metallbs.find((each) => !misplaced(each, namespace, METALLB_NAME));
     const ownPools = pools.filter((pool) => !misplaced(pool, namespace));
 
-    this.#accepted ??= this.#readBack();
-    const { pools: inEffect, verdicts } = compilePools(ownPools, this.#accepted);
-    this.#accepted = inEffect;
+    const accepted = this.#accepted ?? this.#readBack();
+    const { pools: compiled, verdicts } = compilePools(ownPools, accepted);
+    const isPaused = installation?.spec.paused ?? false;
+    this.#accepted = isPaused ? accepted : compiled;
 
     const failures = new Failures();
-    const children = installation === undefined ? [] : this.#children(installation, inEffect);
+    const children =
+      installation === undefined || isPaused ? [] : this.#children(installation, compiled);
+    let lookAgainMs: number | undefined;
     if (installation !== undefined) {
       const troubles = await this.#render(installation, children, failures, context, signal);
-      await failures.collect(this.#reportInstallation(installation, troubles, signal));
+      lookAgainMs = await this.#reportInstallation(installation, troubles, failures, signal);
     }
-    const isInstalled = installation !== undefined;
-    const byName = new Map(verdicts.map((verdict) => [verdict.name, verdict]));
+    const suspension = installation === undefined ? "uninstalled" : isPaused ? "paused" : undefined;
+    const observations = observePools(verdicts, this.#accepted);
     await Promise.all([
       ...metallbs.map((each) => failures.collect(this.#reportMisplaced(each, signal))),
       ...pools.map((pool) => {
-        const verdict = misplaced(pool, namespace) ?? byName.get(pool.metadata.name);
-        return failures.collect(this.#reportPool(pool, verdict, isInstalled, signal));
+        const lost = misplaced(pool, namespace);
+        const seen = lost
+          ? { ...lost, inEffect: undefined, asWritten: false }
+          : observations.get(pool.metadata.name);
+        return failures.collect(
+          this.#reportPool(pool, seen, lost ? undefined : suspension, signal),
+        );
       }),
     ]);
     failures.throwWorst();
     const unseen = children.some((child) => observedChild(child) === undefined);
-    return unseen ? { requeueAfterMs: UNSEEN_AGAIN_MS } : {};
+    const waits = [
+      ...(unseen ? [UNSEEN_AGAIN_MS] : []),
+      ...(lookAgainMs === undefined ? [] : [lookAgainMs]),
+    ];
+    return waits.length > 0 ? { requeueAfterMs: Math.min(...waits) } : {};
   }
 
   #readBack(): readonly PoolConfig[] {
     const { world, namespace } = this.#options;
     const observed = world.configMaps.get(formatKey(CONFIG_NAME, namespace));
-    return acceptedConfig(observed)?.["address-pools"] ?? [];
+    const config = acceptedConfig(observed);
+    this.#rebalance = config?.rebalance ?? NO_REBALANCE;
+    return config?.["address-pools"] ?? [];
   }
 
   #children(installation: MetalLB, pools: readonly PoolConfig[]): Child[] {
@@ -139,9 +169,17 @@ export class OperatorReconciler {
     const present = presentKey(secrets.get(formatKey(SPEAKER_KEY_NAME, namespace)));
     const key = speakerKey(installation, present ?? this.#newKey);
     const images = chooseImages(installation.spec, this.#options.images);
-    const config = configMap(installation, desiredConfig(installation.spec, pools, NO_REBALANCE));
     const controller = controllerDeployment(installation, images.controller);
     const speaker = speakerDaemonSet(installation, images.speaker);
+    this.#rebalance = nextRebalance(this.#rebalance, {
+      mode: installation.spec.rebalance,
+      finishedRollout: this.#finishedRollout(speaker),
+      request: installation.metadata.annotations?.[REBALANCE_ANNOTATION],
+    });
+    const config = configMap(
+      installation,
+      desiredConfig(installation.spec, pools, this.#rebalance),
+    );
     return [
       { resource: CONFIG_MAPS, store: configMaps, desired: config },
       // before the speakers, which mount it
@@ -149,6 +187,16 @@ export class OperatorReconciler {
       { resource: DEPLOYMENTS, store: deployments, desired: controller },
       { resource: DAEMON_SETS, store: daemonSets, desired: speaker },
     ];
+  }
+
+  /** Names what the speakers run, once all of them run what is desired. */
+  #finishedRollout(desired: Rendered<V1DaemonSet>): string | undefined {
+    const { world, namespace } = this.#options;
+    const observed = ours(world.daemonSets.get(formatKey(SPEAKER_NAME, namespace)));
+    const hash = (object: ObservedObject): string | undefined =>
+      object.metadata.annotations?.[HASH_ANNOTATION];
+    if (observed === undefined || hash(observed) !== hash(desired)) return undefined;
+    return speakerReadiness(observed).finished ? contentHash(desired.spec?.template) : undefined;
   }
 
   /** Applies every child, whatever becomes of the others, and removes leftovers. */
@@ -165,6 +213,7 @@ export class OperatorReconciler {
       return [{ reason: "Invalid", message }];
     }
     const troubles: Trouble[] = [];
+    if (installation.spec.paused) return troubles;
     for (const child of children) {
       const { kind } = child.resource;
       const object = formatKey(child.desired.metadata.name, child.desired.metadata.namespace);
@@ -199,13 +248,18 @@ export class OperatorReconciler {
     }
   }
 
-  #reportInstallation(
+  /** @returns when to look again, though nothing happens */
+  async #reportInstallation(
     installation: MetalLB,
     troubles: readonly Trouble[],
+    failures: Failures,
     signal: AbortSignal,
-  ): Promise<void> {
+  ): Promise<number | undefined> {
     const { world, namespace, version, now } = this.#options;
     const images = chooseImages(installation.spec, this.#options.images);
+    const pods = [...world.pods.values()];
+    const controller = findHindrances(pods, "controller", now());
+    const speaker = findHindrances(pods, "speaker", now());
     const observation = {
       generation: installation.metadata.generation,
       version,
@@ -215,9 +269,13 @@ export class OperatorReconciler {
       ],
       images: { controller: images.controller.name, speaker: images.speaker.name },
       troubles,
+      hindrances: { controller: controller.found, speaker: speaker.found },
+      paused: installation.spec.paused,
     };
     const conclude = (before: MetalLB["status"]) => metallbStatus(observation, before, now());
-    return this.#statuses.write(METALLBS, installation, conclude, signal);
+    await failures.collect(this.#statuses.write(METALLBS, installation, conclude, signal));
+    const waits = [controller, speaker].flatMap(({ lookAgainMs }) => lookAgainMs ?? []);
+    return waits.length > 0 ? Math.min(...waits) : undefined;
   }
 
   async #reportMisplaced(metallb: MetalLB, signal: AbortSignal): Promise<void> {
@@ -232,15 +290,15 @@ export class OperatorReconciler {
 
   async #reportPool(
     pool: AddressPool,
-    verdict: Trouble | undefined,
-    isInstalled: boolean,
+    seen: PoolObservation | undefined,
+    suspension: Suspension | undefined,
     signal: AbortSignal,
   ): Promise<void> {
-    if (verdict === undefined) return;
+    if (seen === undefined) return;
     const { generation } = pool.metadata;
     const { now } = this.#options;
     const conclude = (before: AddressPool["status"]) =>
-      poolStatus(verdict, isInstalled, generation, before, now());
+      poolStatus(seen, suspension, generation, before, now());
     await this.#statuses.write(ADDRESS_POOLS, pool, conclude, signal);
   }
 }
@@ -248,6 +306,21 @@ export class OperatorReconciler {
 /** An object that is being deleted counts as gone: what it owned must not be made again. */
 function isLive({ metadata }: MetalLB | AddressPool): boolean {
   return metadata.deletionTimestamp === undefined;
+}
+
+/** What became of each pool, given what is in effect: less than was compiled while all is paused. */
+function observePools(
+  verdicts: readonly PoolVerdict[],
+  inEffect: readonly PoolConfig[],
+): Map<string, PoolObservation> {
+  const forms = new Map(inEffect.map((form) => [form.name, form]));
+  return new Map(
+    verdicts.map(({ name, reason, message, inEffect: wanted }) => {
+      const form = forms.get(name);
+      const asWritten = reason === "Valid" && isDeepStrictEqual(form, wanted);
+      return [name, { reason, message, inEffect: form?.addresses, asWritten }];
+    }),
+  );
 }
 
 /** The readiness of somebody else's pods says nothing about ours. */

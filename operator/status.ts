@@ -4,7 +4,9 @@ import { setCondition, type Condition } from "../api/condition.ts";
 import type { MetalLBStatus } from "../api/metallb.ts";
 import type { ObjectMeta } from "../api/object.ts";
 import type { ObjectReason } from "../api/reason.ts";
+import { abridged } from "./config.ts";
 import type { Component } from "./desired/ownership.ts";
+import type { Hindrance } from "./hindrance.ts";
 
 /** Something that stands in the way; the message names the object and the remedy. */
 export interface Trouble {
@@ -23,6 +25,8 @@ export interface Readiness {
   readonly ready: number;
   /** All pods are of the newest revision and ready. */
   readonly finished: boolean;
+  /** Pods are replaced when somebody deletes them, not by themselves. */
+  readonly waits?: boolean;
 }
 
 /** A Deployment as far as it matters here. */
@@ -40,6 +44,7 @@ export interface ObservedDeployment {
 /** A DaemonSet as far as it matters here. */
 export interface ObservedDaemonSet {
   readonly metadata: { readonly generation?: number };
+  readonly spec?: { readonly updateStrategy?: { readonly type?: string } };
   readonly status?: {
     readonly observedGeneration?: number;
     readonly desiredNumberScheduled?: number;
@@ -77,6 +82,7 @@ export function speakerReadiness(daemonSet: ObservedDaemonSet | undefined): Read
     updated,
     ready,
     finished: settled && isCounted(daemonSet),
+    waits: daemonSet?.spec?.updateStrategy?.type === "OnDelete" && ready === wanted,
   };
 }
 
@@ -95,6 +101,10 @@ export interface Observation {
   /** Images that are wanted. */
   readonly images: Readonly<Record<Component, string>>;
   readonly troubles: readonly Trouble[];
+  /** Pods that do not become ready, by program. */
+  readonly hindrances?: Readonly<Partial<Record<Component, readonly Hindrance[]>>>;
+  /** Whether the spec asks to leave everything as it is. */
+  readonly paused?: boolean;
 }
 
 /**
@@ -118,8 +128,13 @@ export function metallbStatus(
   };
 }
 
+const PAUSED: Trouble = {
+  reason: "Paused",
+  message: "spec.paused is true: nothing is rolled out or repaired until it is false",
+};
+
 function metallbConditions(
-  { generation, readiness, troubles }: Observation,
+  { generation, readiness, troubles: faults, hindrances = {}, paused = false }: Observation,
   before: readonly Condition[],
   now: Date,
 ): Condition[] {
@@ -127,15 +142,46 @@ function metallbConditions(
   const available = readiness.every((one) => isAvailable(one, wasAvailable));
   const finished = readiness.every((one) => one.finished);
   const counts = readiness.map(formatReadiness).join(", ");
+  const stuck = readiness.flatMap((one) => stall(one, hindrances[one.component] ?? []));
+  const troubles = [...faults, ...stuck];
   const trouble = troubles.map(({ message }) => message).join("; ");
   const why = troubles[0]?.reason ?? (finished ? "Available" : "RollingOut");
   const healthy = available && finished && troubles.length === 0;
+  const upgradeable: Conclusion = healthy
+    ? ["Upgradeable", true, why, ""]
+    : ["Upgradeable", false, why, trouble || `waiting for the rollout: ${counts}`];
   return concluded(before, now, generation, [
     ["Available", available, available ? "Available" : why, counts],
-    ["Upgradeable", healthy, why, healthy ? "" : trouble || `waiting for the rollout: ${counts}`],
-    ["Progressing", !finished, finished ? "Available" : "RollingOut", finished ? "" : counts],
+    paused ? ["Upgradeable", false, PAUSED.reason, PAUSED.message] : upgradeable,
+    paused
+      ? ["Progressing", false, PAUSED.reason, PAUSED.message]
+      : progress(finished, stuck, counts),
     ["Degraded", troubles.length > 0, why, trouble],
   ]);
+}
+
+/** By Kubernetes' conventions a rollout that is stuck makes no progress. */
+function progress(finished: boolean, stuck: readonly Trouble[], counts: string): Conclusion {
+  if (finished) return ["Progressing", false, "Available", ""];
+  const stalled = stuck.find(({ reason }) => reason === "RolloutStalled");
+  if (stalled !== undefined) return ["Progressing", false, stalled.reason, stalled.message];
+  return ["Progressing", true, "RollingOut", counts];
+}
+
+/** What pods that do not become ready mean for their program: those of a new version stop its rollout. */
+function stall(readiness: Readiness, hindrances: readonly Hindrance[]): Trouble[] {
+  const [first] = hindrances;
+  if (first === undefined) return [];
+  const { component, desired = 0, updated } = readiness;
+  const where =
+    first.node === undefined ? `pod ${first.pod}` : `on node ${first.node} (pod ${first.pod})`;
+  const more = hindrances.length > 1 ? ` and ${hindrances.length - 1} more` : "";
+  const what = `${component} ${where}${more} does not become ready: ${first.why}`;
+  if (updated >= desired) {
+    return [{ reason: "PodsNotReady", message: `${what}: look at its log, and at its node` }];
+  }
+  const message = `${what}: the rollout stops at ${updated} of ${desired} until this is mended`;
+  return [{ reason: "RolloutStalled", message }];
 }
 
 /**
@@ -148,10 +194,13 @@ function isAvailable({ component, desired, ready }: Readiness, wasAvailable: boo
   return component === "speaker" && wasAvailable && ready >= 1 && ready >= desired - 1;
 }
 
-function formatReadiness({ component, desired, ready }: Readiness): string {
-  return desired === undefined
-    ? `${component}: not started yet`
-    : `${component}: ${ready} of ${desired} ready`;
+function formatReadiness(readiness: Readiness): string {
+  const { component, desired, updated, ready, waits = false } = readiness;
+  if (desired === undefined) return `${component}: not started yet`;
+  const counts = `${component}: ${ready} of ${desired} ready`;
+  if (updated >= desired) return counts;
+  const remedy = waits ? ": delete the pods of the others to replace them" : "";
+  return `${counts}, ${updated} up to date${remedy}`;
 }
 
 /**
@@ -189,22 +238,57 @@ export function ineffectiveStatus(
   return { ...withGeneration(generation), conditions };
 }
 
+/** What keeps a pool from being used although nothing is wrong with it. */
+export type Suspension = "uninstalled" | "paused";
+
+const SUSPENSIONS: Readonly<Record<Suspension, string>> = {
+  uninstalled: "without a MetalLB object nothing uses it yet",
+  paused: "changes take effect when spec.paused of the MetalLB object is false",
+};
+
+/** What the operator found out about one pool. */
+export interface PoolObservation extends Trouble {
+  /** Addresses of the form in effect; undefined: none is. */
+  readonly inEffect: readonly string[] | undefined;
+  /** Whether that form is the one that is written. */
+  readonly asWritten: boolean;
+}
+
 /**
- * Concludes the part of an AddressPool's status that is the operator's.
- * @param isInstalled whether there is an installation that the pool can take effect in
+ * Concludes the part of an AddressPool's status that is the operator's: `Valid`, and `InEffect`, which
+ * is true when the pool is in effect as it is written.
+ * @param suspension why nothing takes effect, if so
  */
 export function poolStatus(
-  { reason, message }: Trouble,
-  isInstalled: boolean,
+  observation: PoolObservation,
+  suspension: Suspension | undefined,
   generation: number | undefined,
   before: AddressPoolStatus | undefined,
   now: Date,
 ): AddressPoolStatus {
-  const effect = isInstalled ? "" : "; without a MetalLB object nothing uses it yet";
-  const text = reason === "Valid" ? `${message}${effect}` : message;
-  const conclusion: Conclusion = ["Valid", reason === "Valid", reason, text];
-  const conditions = concluded(before?.conditions ?? [], now, generation, [conclusion]);
+  const { reason, message } = observation;
+  const isValid = reason === "Valid";
+  const effect = suspension === undefined ? "" : `; ${SUSPENSIONS[suspension]}`;
+  const text = isValid ? `${message}${effect}` : message;
+  const conditions = concluded(before?.conditions ?? [], now, generation, [
+    ["Valid", isValid, reason, text],
+    inEffectConclusion(observation, suspension),
+  ]);
   return { ...withGeneration(generation), conditions };
+}
+
+function inEffectConclusion(
+  { inEffect, asWritten }: PoolObservation,
+  suspension: Suspension | undefined,
+): Conclusion {
+  if (suspension === "uninstalled") return ["InEffect", false, "NoEffect", SUSPENSIONS.uninstalled];
+  if (inEffect === undefined) {
+    const message =
+      suspension === undefined ? "no form of the pool is in effect" : SUSPENSIONS[suspension];
+    return ["InEffect", false, "NoEffect", message];
+  }
+  if (asWritten) return ["InEffect", true, "AsWritten", ""];
+  return ["InEffect", false, "FormerForm", `in effect are ${abridged(inEffect)}`];
 }
 
 type Conclusion = readonly [type: string, answer: boolean, reason: ObjectReason, message: string];

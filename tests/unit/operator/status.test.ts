@@ -38,7 +38,7 @@ function observation(more: Partial<Observation> = {}): Observation {
 }
 
 /** Each condition in short: `Available=True/Available`. */
-function inShort({ conditions = [] }: MetalLBStatus): string[] {
+function inShort({ conditions = [] }: Pick<MetalLBStatus, "conditions">): string[] {
   return conditions.map(({ type, status, reason }) => `${type}=${status}/${reason}`);
 }
 
@@ -165,7 +165,7 @@ describe("conditions of the MetalLB object", () => {
     expect(conditionOf(rolling, "Available")).toMatchObject({
       lastTransitionTime: "2026-01-01T00:00:00Z",
       observedGeneration: 8,
-      message: "controller: 1 of 1 ready, speaker: 2 of 3 ready",
+      message: "controller: 1 of 1 ready, speaker: 2 of 3 ready, 1 up to date",
     });
     expect(conditionOf(rolling, "Progressing")?.lastTransitionTime).toBe("2026-01-01T00:01:00Z");
   });
@@ -267,28 +267,122 @@ describe("objects in the wrong place", () => {
   });
 });
 
-describe("the condition of a pool", () => {
-  const valid = { reason: "Valid", message: "every entry is valid" } as const;
+describe("the conditions of a pool", () => {
+  const inEffect = ["192.0.2.0/24"];
+  const valid = {
+    reason: "Valid",
+    message: "every entry is valid",
+    inEffect,
+    asWritten: true,
+  } as const;
+  const fault = { reason: "Overlapping", message: "overlaps", asWritten: false } as const;
+  const none = { inEffect: undefined, asWritten: false };
 
-  test("a valid pool is valid, and told when there is no installation to use it", () => {
-    const { conditions: used = [] } = poolStatus(valid, true, 4, undefined, NOW);
-    expect(used).toMatchObject([
-      { type: "Valid", status: "True", reason: "Valid", observedGeneration: 4 },
-    ]);
-    const { conditions: unused = [] } = poolStatus(valid, false, 4, undefined, NOW);
-    expect(unused[0]?.message).toContain("without a MetalLB object");
-  });
-
-  test("a faulty pool carries the fault", () => {
-    const fault = { reason: "Overlapping", message: "overlaps" } as const;
-    const { conditions } = poolStatus(fault, true, 4, undefined, NOW);
-    expect(conditions).toMatchObject([{ status: "False", ...fault }]);
+  test.each([
+    {
+      name: "valid and used",
+      seen: valid,
+      expected: ["Valid=True/Valid", "InEffect=True/AsWritten"],
+    },
+    {
+      name: "valid, without an installation",
+      seen: valid,
+      suspension: "uninstalled" as const,
+      expected: ["Valid=True/Valid", "InEffect=False/NoEffect"],
+      says: "without a MetalLB object",
+    },
+    {
+      name: "valid, edited while all is paused",
+      seen: { ...valid, asWritten: false },
+      suspension: "paused" as const,
+      expected: ["Valid=True/Valid", "InEffect=False/FormerForm"],
+      says: "spec.paused",
+    },
+    {
+      name: "valid, made while all is paused",
+      seen: { ...valid, ...none },
+      suspension: "paused" as const,
+      expected: ["Valid=True/Valid", "InEffect=False/NoEffect"],
+      says: "spec.paused",
+    },
+    {
+      name: "edited into error",
+      seen: { ...fault, inEffect },
+      expected: ["Valid=False/Overlapping", "InEffect=False/FormerForm"],
+      says: "192.0.2.0/24",
+    },
+    {
+      name: "in error from the start",
+      seen: { ...fault, ...none },
+      expected: ["Valid=False/Overlapping", "InEffect=False/NoEffect"],
+      says: "overlaps",
+    },
+  ])("of one that is $name", ({ seen, suspension, expected, says = "" }) => {
+    const status = poolStatus(seen, suspension, 4, undefined, NOW);
+    expect(inShort(status)).toEqual(expected);
+    expect(status.conditions?.map(({ message }) => message).join()).toContain(says);
+    expect(status.conditions?.[0]?.observedGeneration).toBe(4);
   });
 
   test("conditions that others wrote are not taken over", () => {
     const other = { type: "Other", status: "True", reason: "A", message: "" } as const;
     const before = { conditions: [{ ...other, lastTransitionTime: "2026-01-01T00:00:00Z" }] };
-    const { conditions = [] } = poolStatus(valid, true, 4, before, NOW);
-    expect(conditions.map(({ type }) => type)).toEqual(["Valid"]);
+    const { conditions = [] } = poolStatus(valid, undefined, 4, before, NOW);
+    expect(conditions.map(({ type }) => type)).toEqual(["Valid", "InEffect"]);
+  });
+});
+
+describe("what does not go on", () => {
+  const stuck = [{ pod: "speaker-x", node: "node-2", why: "ImagePullBackOff: no such image" }];
+
+  test("a speaker of a new version that does not become ready stops the rollout, and says so", () => {
+    const readiness = [controller(), speaker(2, 3, 1)];
+    const status = metallbStatus(
+      observation({ readiness, hindrances: { speaker: stuck } }),
+      AVAILABLE,
+      NOW,
+    );
+    expect(inShort(status)).toEqual([
+      "Available=True/Available",
+      "Upgradeable=False/RolloutStalled",
+      "Progressing=False/RolloutStalled",
+      "Degraded=True/RolloutStalled",
+    ]);
+    expect(conditionOf(status, "Degraded")?.message).toBe(
+      "speaker on node node-2 (pod speaker-x) does not become ready: ImagePullBackOff: no such image: the rollout stops at 1 of 3 until this is mended",
+    );
+  });
+
+  test("a pod that fails beside no rollout is no stalled rollout", () => {
+    const readiness = [controller(), speaker(2, 3, 3)];
+    const status = metallbStatus(
+      observation({ readiness, hindrances: { speaker: stuck } }),
+      AVAILABLE,
+      NOW,
+    );
+    expect(conditionOf(status, "Degraded")).toMatchObject({
+      status: "True",
+      reason: "PodsNotReady",
+    });
+  });
+
+  test("pods that wait for somebody to delete them are counted, and the remedy told", () => {
+    const readiness = [controller(), { ...speaker(3, 3, 1), waits: true }];
+    const progressing = conditionOf(
+      metallbStatus(observation({ readiness }), AVAILABLE, NOW),
+      "Progressing",
+    );
+    expect(progressing?.status).toBe("True");
+    expect(progressing?.message).toContain("1 up to date: delete the pods");
+  });
+
+  test("while all is paused nothing progresses and nothing is to be upgraded", () => {
+    const status = metallbStatus(observation({ paused: true }), AVAILABLE, NOW);
+    expect(inShort(status)).toEqual([
+      "Available=True/Available",
+      "Upgradeable=False/Paused",
+      "Progressing=False/Paused",
+      "Degraded=False/Available",
+    ]);
   });
 });
