@@ -17,7 +17,7 @@ const speakerShells = [
   "trim",
 ];
 const pureFiles = {
-  operator: "^operator/(desired/|(config|prune|status)[.]ts$)",
+  operator: "^operator/(desired/|(config|hindrance|key-rotation|preflight|prune|rebalance|status)[.]ts$)",
   controller: "^controller/(pool|allocator|sharing|service)[.]ts$",
   // every file but these shells
   speaker: `^speaker/(?!(${speakerShells.join("|")})[.]ts$)`,

@@ -8,7 +8,7 @@
  */
 import { Type, type Static } from "@sinclair/typebox";
 import { Ajv } from "ajv";
-import { parse, stringify } from "yaml";
+import { parse } from "yaml";
 import { ANNOUNCE_FROM } from "./address-pool.ts";
 import { labelSelector } from "./label.ts";
 import {
@@ -112,14 +112,14 @@ const validate = new Ajv({
 }).compile<RenderedConfig>(renderedConfig);
 
 /**
- * Reads a rendered configuration.
+ * Reads a rendered configuration: any YAML, and its JSON form soonest.
  * @returns reason `malformed` when the text is no YAML, `invalid` when it does not fit the schema;
  * the message names each field. Inverse of {@link formatRenderedConfig}.
  */
 export function parseRenderedConfig(text: string): ParsedConfig {
   let document: unknown;
   try {
-    document = parse(text);
+    document = read(text);
   } catch (error) {
     return { ok: false, reason: "malformed", message: String(error) };
   }
@@ -130,10 +130,44 @@ export function parseRenderedConfig(text: string): ParsedConfig {
   return { ok: false, reason: "invalid", message: faults.join("; ") };
 }
 
+function read(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return parse(text); // written by a person, or by an earlier version
+  }
+}
+
 /**
- * Writes a rendered configuration as YAML with a stable key order, so that equal configurations
- * are equal texts. Inverse of {@link parseRenderedConfig}.
+ * Writes a rendered configuration, with a stable key order, so that equal configurations are equal
+ * texts. It is YAML in its JSON form, laid out for people: a line for each pool, one for each setting.
+ * A YAML library takes a tenth of a second for five hundred pools, and three to read them.
+ * Inverse of {@link parseRenderedConfig}.
  */
 export function formatRenderedConfig(config: RenderedConfig): string {
-  return stringify(config, { sortMapEntries: true, lineWidth: 0 });
+  const lines = sortedEntries(config).map(([key, value]) => {
+    const isList = Array.isArray(value) && value.some((item) => typeof item === "object");
+    return `  ${JSON.stringify(key)}: ${isList ? linesOf(value) : stableText(value)}`;
+  });
+  return `{\n${lines.join(",\n")}\n}\n`;
+}
+
+function linesOf(list: readonly unknown[]): string {
+  return `[\n${list.map((item) => `    ${stableText(item)}`).join(",\n")}\n  ]`;
+}
+
+/** JSON on one line with sorted keys, a space after commas and colons. */
+function stableText(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(stableText).join(", ")}]`;
+  if (value === null || typeof value !== "object") return JSON.stringify(value);
+  const fields = sortedEntries(value).map(
+    ([key, each]) => `${JSON.stringify(key)}: ${stableText(each)}`,
+  );
+  return `{${fields.join(", ")}}`;
+}
+
+/** Names go first: they are what people look for. */
+function sortedEntries(value: object): [string, unknown][] {
+  const entries = Object.entries(value).filter(([, each]) => each !== undefined);
+  return entries.sort(([a], [b]) => (a === "name" || (b !== "name" && a < b) ? -1 : 1));
 }

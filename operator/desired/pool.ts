@@ -21,11 +21,25 @@ export type ReadPool =
   | { readonly ok: true; readonly value: PoolForm }
   | { readonly ok: false; readonly reason: ObjectReason; readonly message: string };
 
+/** Objects of a store never change, so what was found out about one holds while it is there. */
+const readPools = new WeakMap<AddressPool, ReadPool>();
+const forms = new WeakMap<PoolConfig, PoolForm>();
+
 /**
- * Builds the rendered form of one pool, looking at nothing but the pool.
+ * Builds the rendered form of one pool, looking at nothing but the pool. Asked again about the same
+ * object, it gives the same answer without looking again.
  * @returns reason `UnsupportedProtocol`, `Overlapping` (of its own entries) or `Invalid`
  */
-export function desiredPool({ metadata, spec }: AddressPool): ReadPool {
+export function desiredPool(pool: AddressPool): ReadPool {
+  const known = readPools.get(pool);
+  if (known !== undefined) return known;
+  const read = readPool(pool);
+  readPools.set(pool, read);
+  if (read.ok) forms.set(read.value.config, read.value);
+  return read;
+}
+
+function readPool({ metadata, spec }: AddressPool): ReadPool {
   const faults = validateAddressPool(spec);
   if (faults.length > 0) {
     const message = faults.map(formatFault).join("; ");
@@ -56,6 +70,8 @@ export function desiredPool({ metadata, spec }: AddressPool): ReadPool {
  * @returns undefined when one of its entries is not what the operator writes
  */
 export function renderedPool(config: PoolConfig): PoolForm | undefined {
+  const known = forms.get(config);
+  if (known !== undefined) return known;
   const entries = readEntries(config.addresses);
   return entries.length === config.addresses.length ? { config, entries } : undefined;
 }
