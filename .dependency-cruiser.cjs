@@ -9,6 +9,8 @@ const speakerShells = [
   "interfaces",
   "main",
   "metrics",
+  "node-facts",
+  "node-report",
   "open-interface",
   "reconcile",
   "responder-client",

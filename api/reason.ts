@@ -62,6 +62,7 @@ export const OBJECT_REASONS = [
   "RolloutStalled",
   "PodsNotReady",
   "Paused",
+  "NothingFound",
   "ReconcileFailed",
   "ForeignObject",
   "WrongNamespace",
@@ -76,3 +77,19 @@ export const OBJECT_REASONS = [
 
 /** What is the matter with an object of ours or one under a name that we render. */
 export type ObjectReason = (typeof OBJECT_REASONS)[number];
+
+/** What the operator found in the way before anybody runs into it. */
+export const PREFLIGHT_REASONS = [
+  "PodSecurityTooStrict",
+  "OtherAnnouncer",
+  "StrictARPOff",
+  "AllNodesExcluded",
+  "PoolOverlapsCluster",
+  "PoolNotOnLink",
+  "VirtualRouterHeard",
+  "KubeProxyUnhealthy",
+  "StrictReversePathFilter",
+] as const;
+
+/** What the operator found in the way before anybody runs into it. */
+export type PreflightReason = (typeof PREFLIGHT_REASONS)[number];

@@ -8,6 +8,7 @@
 import type { AddressPool } from "../api/address-pool.ts";
 import type { MetalLB } from "../api/metallb.ts";
 import type { ServiceL2Status } from "../api/service-l2-status.ts";
+import type { SpeakerStatus } from "../api/speaker-status.ts";
 import type {
   V1ClusterRole,
   V1ClusterRoleBinding,
@@ -27,6 +28,7 @@ import type {
   V1Secret,
   V1Service,
   V1ServiceAccount,
+  V1ServiceCIDR,
   V1ValidatingWebhookConfiguration,
   EventsV1Event,
 } from "@kubernetes/client-node";
@@ -113,6 +115,8 @@ export type ClusterRole = Named<V1ClusterRole>;
 export type ClusterRoleBinding = Named<V1ClusterRoleBinding>;
 /** A NetworkPolicy. */
 export type NetworkPolicy = Named<V1NetworkPolicy>;
+/** A ServiceCIDR. */
+export type ServiceCIDR = Named<V1ServiceCIDR>;
 /** A Lease. */
 export type Lease = Named<V1Lease>;
 /** An Event of events.k8s.io. */
@@ -201,6 +205,14 @@ export const NETWORK_POLICIES = resource<NetworkPolicy>(
   "networkpolicies",
   "Namespaced",
 );
+/** ServiceCIDRs: stable since Kubernetes 1.33. */
+export const SERVICE_CIDRS = resource<ServiceCIDR>(
+  "networking.k8s.io",
+  "v1",
+  "ServiceCIDR",
+  "servicecidrs",
+  "Cluster",
+);
 /** Leases. */
 export const LEASES = resource<Lease>("coordination.k8s.io", "v1", "Lease", "leases", "Namespaced");
 /** Events. */
@@ -244,5 +256,13 @@ export const SERVICE_L2_STATUSES = resource<ServiceL2Status>(
   "v1beta1",
   "ServiceL2Status",
   "servicel2statuses",
+  "Namespaced",
+);
+/** SpeakerStatus objects. */
+export const SPEAKER_STATUSES = resource<SpeakerStatus>(
+  "metallb.io",
+  "v1beta1",
+  "SpeakerStatus",
+  "speakerstatuses",
   "Namespaced",
 );

@@ -1,17 +1,21 @@
 /** The operator: one MetalLB object and its pools in, a running MetalLB out. */
+import { isDeepStrictEqual } from "node:util";
 import dotI, { type ResourceEvent } from "@dot-i/k8s-operator";
 import { LeaderElector } from "../kubernetes/lease.ts";
 import { runProgram, type Program } from "../kubernetes/program.ts";
 import { runReconciler } from "../kubernetes/reconciler.ts";
-import { Reflector, type Change } from "../kubernetes/reflector.ts";
+import { Reflector, type Change, type ReflectorOptions } from "../kubernetes/reflector.ts";
 import {
   ADDRESS_POOLS,
   CONFIG_MAPS,
   DAEMON_SETS,
   DEPLOYMENTS,
   METALLBS,
+  NAMESPACES,
+  NODES,
   PODS,
   SECRETS,
+  SPEAKER_STATUSES,
   type KubernetesObject,
   type Resource,
 } from "../kubernetes/resources.ts";
@@ -22,6 +26,7 @@ import { SPEAKER_KEY_NAME } from "./desired/speaker-key.ts";
 import { readEnvironment, type Environment } from "./environment.ts";
 import { findImages } from "./image.ts";
 import { KEY, OperatorReconciler, type World } from "./reconcile.ts";
+import { trimDaemonSet, trimNode, trimPod } from "./trim.ts";
 
 /** Name of the Lease that decides which of several operators works. */
 const LEASE = "metallb-operator";
@@ -49,11 +54,19 @@ class MetalLBOperator extends dotI.default {
     this.#world = {
       metallbs: this.#reflector(METALLBS).store,
       pools: this.#reflector(ADDRESS_POOLS).store,
-      configMaps: this.#reflector(CONFIG_MAPS, namespace).store,
-      deployments: this.#reflector(DEPLOYMENTS, namespace).store,
-      daemonSets: this.#reflector(DAEMON_SETS, namespace).store,
-      secrets: this.#reflector(SECRETS, namespace, `metadata.name=${SPEAKER_KEY_NAME}`).store,
-      pods: this.#reflector(PODS, namespace, undefined, "app=metallb").store,
+      configMaps: this.#reflector(CONFIG_MAPS, { namespace }).store,
+      deployments: this.#reflector(DEPLOYMENTS, { namespace }).store,
+      // In all namespaces: another program that announces addresses is found by its DaemonSet.
+      daemonSets: this.#reflector(DAEMON_SETS, { trim: trimDaemonSet(namespace) }).store,
+      secrets: this.#reflector(SECRETS, {
+        namespace,
+        fieldSelector: `metadata.name=${SPEAKER_KEY_NAME}`,
+      }).store,
+      pods: this.#reflector(PODS, { namespace, labelSelector: "app=metallb", trim: trimPod }).store,
+      nodes: this.#reflector(NODES, { trim: trimNode }).store,
+      namespaces: this.#reflector(NAMESPACES, { fieldSelector: `metadata.name=${namespace}` })
+        .store,
+      speakerStatuses: this.#reflector(SPEAKER_STATUSES, { namespace }).store,
     };
   }
 
@@ -68,13 +81,14 @@ class MetalLBOperator extends dotI.default {
       return Promise.resolve();
     };
     const { namespace } = this.#environment;
-    await Promise.all([
-      this.watchResource(METALLBS.group, METALLBS.version, METALLBS.plural, wake),
-      this.watchResource(ADDRESS_POOLS.group, ADDRESS_POOLS.version, ADDRESS_POOLS.plural, wake),
-      ...[CONFIG_MAPS, DEPLOYMENTS, DAEMON_SETS, SECRETS, PODS].map(({ group, version, plural }) =>
-        this.watchResource(group, version, plural, wake),
-      ),
-    ]);
+    const watched: readonly Resource<KubernetesObject>[] = [
+      ...[METALLBS, ADDRESS_POOLS],
+      ...[CONFIG_MAPS, DEPLOYMENTS, DAEMON_SETS, SECRETS, PODS],
+      ...[NODES, NAMESPACES, SPEAKER_STATUSES],
+    ];
+    await Promise.all(
+      watched.map(({ group, version, plural }) => this.watchResource(group, version, plural, wake)),
+    );
     const { client, logger, metrics } = this.#program;
     const elector = new LeaderElector({ client, name: LEASE, namespace, logger, metrics });
     this.#program.keep("leader election", (signal) =>
@@ -92,20 +106,21 @@ class MetalLBOperator extends dotI.default {
     const reflector = this.#reflectors.get(plural);
     if (reflector === undefined) throw new TypeError(`nothing reflects ${plural}`);
     const apiVersion = group === "" ? version : `${group}/${version}`;
-    reflector.onChange((change) => void onEvent(eventOf(`${plural}.${apiVersion}`, change)));
+    reflector.onChange((change) => {
+      if (isHeartbeat(change)) return;
+      void onEvent(eventOf(`${plural}.${apiVersion}`, change));
+    });
     await this.#program.reflect(reflector);
   }
 
-  /** Watches the objects that the selectors leave. */
   #reflector<T extends KubernetesObject>(
     resource: Resource<T>,
-    namespace?: string,
-    fieldSelector?: string,
-    labelSelector?: string,
+    options: Partial<
+      Pick<ReflectorOptions<T, T, string>, "namespace" | "fieldSelector" | "labelSelector" | "trim">
+    > = {},
   ): Reflector<T> {
     const { client, logger, metrics } = this.#program;
-    const selection = { namespace, fieldSelector, labelSelector };
-    const reflector = new Reflector<T>({ client, resource, ...selection, logger, metrics });
+    const reflector = new Reflector<T>({ client, resource, ...options, logger, metrics });
     this.#reflectors.set(resource.plural, reflector as unknown as Reflector<KubernetesObject>);
     return reflector;
   }
@@ -135,6 +150,15 @@ class MetalLBOperator extends dotI.default {
       signal,
     );
   }
+}
+
+/** Tells whether nothing changed that is kept of an object, as with the heartbeats of a Node. */
+function isHeartbeat({ type, object, previous }: Change<KubernetesObject>): boolean {
+  if (type !== "updated") return false;
+  const kept = ({ metadata, ...rest }: KubernetesObject): object => {
+    return { ...rest, metadata: { ...metadata, resourceVersion: "" } };
+  };
+  return isDeepStrictEqual(kept(object), kept(previous));
 }
 
 /** A change in the base class's words. */

@@ -9,6 +9,7 @@ import type { AddressPool } from "../api/address-pool.ts";
 import { formatFault } from "../api/fault.ts";
 import { METALLB_NAME, validateMetalLB, type MetalLB } from "../api/metallb.ts";
 import { CONFIG_NAME, type PoolConfig } from "../api/rendered-config.ts";
+import type { SpeakerStatus, SpeakerStatusStatus } from "../api/speaker-status.ts";
 import type { Client } from "../kubernetes/client.ts";
 import { describeError, retryability } from "../kubernetes/errors.ts";
 import type { ReconcileContext, ReconcileResult } from "../kubernetes/reconciler.ts";
@@ -22,6 +23,8 @@ import {
   type ConfigMap,
   type DaemonSet,
   type Deployment,
+  type Namespace,
+  type Node,
   type Pod,
   type Secret,
 } from "../kubernetes/resources.ts";
@@ -47,6 +50,7 @@ import {
 } from "./desired/speaker-key.ts";
 import { SPEAKER_NAME, speakerDaemonSet } from "./desired/speaker.ts";
 import { findHindrances } from "./hindrance.ts";
+import { preflight, type PreflightFacts } from "./preflight.ts";
 import { leftovers } from "./prune.ts";
 import { nextRebalance, REBALANCE_ANNOTATION } from "./rebalance.ts";
 import { StatusWriter } from "./report.ts";
@@ -62,6 +66,8 @@ import {
   type Trouble,
 } from "./status.ts";
 
+import { SurroundingsReader, type Surroundings } from "./surroundings.ts";
+
 /** The only key of the operator's queue. */
 export const KEY = METALLB_NAME;
 
@@ -74,11 +80,16 @@ export interface World {
   readonly pools: Store<AddressPool>;
   readonly configMaps: Store<ConfigMap>;
   readonly deployments: Store<Deployment>;
+  /** Of all namespaces; those of others for their images alone. */
   readonly daemonSets: Store<DaemonSet>;
   /** Only the one with the speakers' key. */
   readonly secrets: Store<Secret>;
   /** Those of our programs. */
   readonly pods: Store<Pod>;
+  readonly nodes: Store<Node>;
+  /** Only the operator's. */
+  readonly namespaces: Store<Namespace>;
+  readonly speakerStatuses: Store<SpeakerStatus>;
 }
 
 /** What a reconciliation works with. */
@@ -98,6 +109,7 @@ export class OperatorReconciler {
   readonly #options: ReconcileOptions;
   readonly #applier: ChildApplier;
   readonly #statuses: StatusWriter;
+  readonly #surroundings: SurroundingsReader;
   /** The pools in effect; undefined until they are read back from the ConfigMap. */
   #accepted: readonly PoolConfig[] | undefined;
   #rebalance: RebalanceRecord = NO_REBALANCE;
@@ -109,6 +121,7 @@ export class OperatorReconciler {
     this.#options = options;
     this.#applier = new ChildApplier(options.client);
     this.#statuses = new StatusWriter(options.client);
+    this.#surroundings = new SurroundingsReader(options.client, options.now);
   }
 
   /** @throws what failed, after all else has been done. */
@@ -239,7 +252,10 @@ export class OperatorReconciler {
     for (const { resource, store } of children) {
       const same = children.filter((child) => child.resource === resource);
       const desired = same.map((child) => child.desired.metadata.name);
-      for (const left of leftovers(desired, [...store.values()], metadata.uid ?? "")) {
+      const here = [...store.values()].filter(
+        (each) => each.metadata.namespace === metadata.namespace,
+      );
+      for (const left of leftovers(desired, here, metadata.uid ?? "")) {
         const { name, namespace, uid } = left.metadata;
         const options = uid === undefined ? {} : { uid };
         await this.#options.client.delete(resource, { name, namespace }, options, signal);
@@ -254,12 +270,16 @@ export class OperatorReconciler {
     troubles: readonly Trouble[],
     failures: Failures,
     signal: AbortSignal,
-  ): Promise<number | undefined> {
+  ): Promise<number> {
     const { world, namespace, version, now } = this.#options;
     const images = chooseImages(installation.spec, this.#options.images);
     const pods = [...world.pods.values()];
     const controller = findHindrances(pods, "controller", now());
     const speaker = findHindrances(pods, "speaker", now());
+    const findings = preflight({
+      ...this.#preflightFacts(installation),
+      ...(await this.#surroundings.read(signal)),
+    });
     const observation = {
       generation: installation.metadata.generation,
       version,
@@ -270,12 +290,28 @@ export class OperatorReconciler {
       images: { controller: images.controller.name, speaker: images.speaker.name },
       troubles,
       hindrances: { controller: controller.found, speaker: speaker.found },
+      findings,
       paused: installation.spec.paused,
     };
     const conclude = (before: MetalLB["status"]) => metallbStatus(observation, before, now());
     await failures.collect(this.#statuses.write(METALLBS, installation, conclude, signal));
     const waits = [controller, speaker].flatMap(({ lookAgainMs }) => lookAgainMs ?? []);
-    return waits.length > 0 ? Math.min(...waits) : undefined;
+    return Math.min(...waits, this.#surroundings.againMs);
+  }
+
+  #preflightFacts({ spec }: MetalLB): Omit<PreflightFacts, keyof Surroundings> {
+    const { world, namespace } = this.#options;
+    const daemonSets = [...world.daemonSets.values()];
+    const speakers = ours(world.daemonSets.get(formatKey(SPEAKER_NAME, namespace)));
+    return {
+      ignoreExcludeLoadBalancers: spec.ignoreExcludeLoadBalancers,
+      namespace: world.namespaces.get(formatKey(namespace)),
+      nodes: [...world.nodes.values()],
+      speakers: newestOfNodes([...world.speakerStatuses.values()]),
+      expectedSpeakers: speakers?.status?.desiredNumberScheduled,
+      programs: daemonSets.filter((each) => !isOurs(each)),
+      pools: this.#accepted ?? [],
+    };
   }
 
   async #reportMisplaced(metallb: MetalLB, signal: AbortSignal): Promise<void> {
@@ -301,6 +337,14 @@ export class OperatorReconciler {
       poolStatus(seen, suspension, generation, before, now());
     await this.#statuses.write(ADDRESS_POOLS, pool, conclude, signal);
   }
+}
+
+/** What is said of each node last: after a restart two speakers' words may stand side by side. */
+function newestOfNodes(statuses: readonly SpeakerStatus[]): SpeakerStatusStatus[] {
+  const made = ({ metadata }: SpeakerStatus): string => metadata.creationTimestamp ?? "";
+  const sorted = statuses.toSorted((a, b) => (made(a) < made(b) ? -1 : 1));
+  const byNode = new Map(sorted.flatMap(({ status }) => (status ? [[status.node, status]] : [])));
+  return [...byNode.values()];
 }
 
 /** An object that is being deleted counts as gone: what it owned must not be made again. */

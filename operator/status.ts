@@ -3,10 +3,11 @@ import type { AddressPoolStatus } from "../api/address-pool.ts";
 import { setCondition, type Condition } from "../api/condition.ts";
 import type { MetalLBStatus } from "../api/metallb.ts";
 import type { ObjectMeta } from "../api/object.ts";
-import type { ObjectReason } from "../api/reason.ts";
+import type { ObjectReason, PreflightReason } from "../api/reason.ts";
 import { abridged } from "./config.ts";
 import type { Component } from "./desired/ownership.ts";
 import type { Hindrance } from "./hindrance.ts";
+import type { Finding } from "./preflight.ts";
 
 /** Something that stands in the way; the message names the object and the remedy. */
 export interface Trouble {
@@ -103,6 +104,8 @@ export interface Observation {
   readonly troubles: readonly Trouble[];
   /** Pods that do not become ready, by program. */
   readonly hindrances?: Readonly<Partial<Record<Component, readonly Hindrance[]>>>;
+  /** What was found in the way; undefined while nobody has looked. */
+  readonly findings?: readonly Finding[];
   /** Whether the spec asks to leave everything as it is. */
   readonly paused?: boolean;
 }
@@ -134,10 +137,12 @@ const PAUSED: Trouble = {
 };
 
 function metallbConditions(
-  { generation, readiness, troubles: faults, hindrances = {}, paused = false }: Observation,
+  observation: Observation,
   before: readonly Condition[],
   now: Date,
 ): Condition[] {
+  const { generation, readiness, troubles: faults } = observation;
+  const { hindrances = {}, findings, paused = false } = observation;
   const wasAvailable = before.some(({ type, status }) => type === "Available" && status === "True");
   const available = readiness.every((one) => isAvailable(one, wasAvailable));
   const finished = readiness.every((one) => one.finished);
@@ -157,7 +162,16 @@ function metallbConditions(
       ? ["Progressing", false, PAUSED.reason, PAUSED.message]
       : progress(finished, stuck, counts),
     ["Degraded", troubles.length > 0, why, trouble],
+    ...(findings === undefined ? [] : [preflightConclusion(findings)]),
   ]);
+}
+
+/** Each finding with its own reason; the condition's is that of the gravest. */
+function preflightConclusion(findings: readonly Finding[]): Conclusion {
+  const [gravest] = findings;
+  if (gravest === undefined) return ["PreflightPassed", true, "NothingFound", ""];
+  const texts = findings.map(({ reason, message }) => `${reason}: ${message}`);
+  return ["PreflightPassed", false, gravest.reason, texts.join("; ")];
 }
 
 /** By Kubernetes' conventions a rollout that is stuck makes no progress. */
@@ -291,7 +305,12 @@ function inEffectConclusion(
   return ["InEffect", false, "FormerForm", `in effect are ${abridged(inEffect)}`];
 }
 
-type Conclusion = readonly [type: string, answer: boolean, reason: ObjectReason, message: string];
+type Conclusion = readonly [
+  type: string,
+  answer: boolean,
+  reason: ObjectReason | PreflightReason,
+  message: string,
+];
 
 /** Keeps the order of the conclusions, and no condition that is not among them. */
 function concluded(

@@ -22,8 +22,10 @@ import { memberHint } from "./facts.ts";
 import { GroupMembership } from "./group-membership.ts";
 import { KeyFile } from "./key-file.ts";
 import { SpeakerMetrics } from "./metrics.ts";
+import { NodeReport } from "./node-report.ts";
 import { SpeakerReconciler } from "./reconcile.ts";
 import { ResponderClient, yieldToResponder } from "./responder-client.ts";
+import { makeKey } from "./seal.ts";
 import { StatusWriter } from "./status.ts";
 import { trimNode, trimService, trimSlice } from "./trim.ts";
 
@@ -78,6 +80,14 @@ async function speak(program: Program, environment: Environment): Promise<void> 
   const { services, slices, nodes, configMaps } = reflectors(program, environment);
   const shown = new SpeakerMetrics(metrics, node);
   const groups = new GroupMembership({ logger });
+  const report = new NodeReport({
+    client,
+    logger,
+    node,
+    namespace,
+    owner: pod,
+    keys: () => key.keys.map((secret) => makeKey(secret).id.toString(16).padStart(8, "0")),
+  });
   const responder = new ResponderClient({
     logger,
     counted: (counters) => shown.count(counters),
@@ -94,7 +104,10 @@ async function speak(program: Program, environment: Environment): Promise<void> 
       groups.place(address, responder.interfacesOf(address));
       enqueue([address]);
     },
-    interfacesChanged: (interfaces) => groups.setInterfaces(interfaces),
+    interfacesChanged: (interfaces) => {
+      groups.setInterfaces(interfaces);
+      report.setInterfaces(interfaces);
+    },
   });
   yieldToResponder(logger);
   const reconciler = new SpeakerReconciler({
@@ -148,7 +161,10 @@ async function speak(program: Program, environment: Environment): Promise<void> 
   });
   slices.onChange((change) => enqueue(reconciler.sliceChanged(change, byServiceName)));
   nodes.onChange((change) => enqueue(reconciler.nodeChanged(change)));
-  const key = new KeyFile(keyFile, (keys) => responder.post({ kind: "keys", keys }));
+  const key = new KeyFile(keyFile, (keys) => {
+    responder.post({ kind: "keys", keys });
+    report.changed();
+  });
   const greet = (): void =>
     responder.post({ kind: "hints", hints: [...nodes.store.values()].map(memberHint) });
 
@@ -160,6 +176,7 @@ async function speak(program: Program, environment: Environment): Promise<void> 
     logger.info("handed over", { forced });
     await responder.stop();
     groups[Symbol.dispose]();
+    report[Symbol.dispose]();
   });
   await program.reflect(services, slices, nodes, configMaps);
   nodes.onChange(({ type, object, previous }) => {
@@ -192,6 +209,7 @@ async function speak(program: Program, environment: Environment): Promise<void> 
       signal,
     ),
   );
+  program.keep("node report", (signal) => report.run(signal));
   program.keep("verdicts", (signal) =>
     runReconciler(
       {

@@ -4,6 +4,7 @@
  */
 import { parentPort } from "node:worker_threads";
 import { afPacketLink } from "../packet/link/af-packet.ts";
+import { formatPrefix } from "../packet/address/prefix.ts";
 import { LinkError } from "../packet/link/link.ts";
 import { ExchangeRing } from "../packet/link/pcap.ts";
 import { Announcing } from "./announcing.ts";
@@ -58,9 +59,10 @@ function interfacesChanged(judged: JudgedInterfaces): void {
   if ([...refused.values()].some((error) => !isDenied(error)))
     reopening = setTimeout(() => interfacesChanged(judged), REOPEN_MS);
   const interfaces: InterfaceNews[] = [
-    ...judged.usable.map(({ name, index }) => {
+    ...judged.usable.map(({ name, index, subnets }) => {
       const why = refused.get(name)?.message;
-      return why === undefined ? { name, index } : { name, why };
+      if (why !== undefined) return { name, why };
+      return { name, index, subnets: subnets.map(formatPrefix) };
     }),
     ...judged.unusable.map(({ name, message }) => ({ name, why: message })),
   ];

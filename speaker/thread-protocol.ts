@@ -22,6 +22,8 @@ export interface InterfaceNews {
   readonly name: string;
   /** The kernel's number of it, if it is used. */
   readonly index?: number;
+  /** The networks that its addresses are in, if it is used. */
+  readonly subnets?: readonly string[];
   /** For people; absent: it is used. */
   readonly why?: string;
 }

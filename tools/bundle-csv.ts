@@ -81,7 +81,7 @@ export interface ClusterServiceVersion extends KubernetesObject {
 }
 
 /** Kinds that only programs write: consoles do not offer to make one. */
-const INTERNAL = ["ServiceL2Status"];
+const INTERNAL = ["ServiceL2Status", "SpeakerStatus"];
 
 /** Names the ClusterServiceVersion of a version. */
 export function csvName(base: Base, version: string): string {

@@ -60,6 +60,7 @@ function sources(): CsvSources {
         KINDS.some((known) => known.kind === kind),
       ),
       ...readObjects("config/bundle/servicel2status.yaml"),
+      ...readObjects("config/bundle/speakerstatus.yaml"),
     ],
   };
 }

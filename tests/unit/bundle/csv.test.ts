@@ -207,7 +207,10 @@ describe("the ClusterServiceVersion", () => {
 
   test("hides the kind that only speakers write", () => {
     const internal = csv.metadata.annotations["operators.operatorframework.io/internal-objects"];
-    expect(JSON.parse(internal ?? "")).toEqual(["servicel2statuses.metallb.io"]);
+    expect(JSON.parse(internal ?? "")).toEqual([
+      "servicel2statuses.metallb.io",
+      "speakerstatuses.metallb.io",
+    ]);
   });
 });
 
