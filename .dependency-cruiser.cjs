@@ -3,6 +3,8 @@ const programs = ["operator", "controller", "speaker"];
 const speakerShells = [
   "announcing",
   "conversation",
+  "ear",
+  "echo-witness",
   "key-file",
   "participant",
   "group-membership",

@@ -33,6 +33,7 @@ const TYPES = [
   "page",
   "contest",
   "start",
+  "unanswered",
 ] as const satisfies readonly Message["type"][];
 
 const STANDINGS = ["unknown", "alive", "dead"] as const satisfies readonly Standing[];
@@ -319,6 +320,9 @@ function writeBody(writer: Writer, message: Message): void {
       writer.u8(Number(message.absent));
       for (const version of message.versions) writer.u64(version);
       return;
+    case "unanswered":
+      writer.address(message.address);
+      return;
     case "start":
       return;
   }
@@ -392,6 +396,8 @@ function readBody(reader: Reader, type: Message["type"]): Message {
         absent: reader.flag(),
         versions: readVersions(reader),
       };
+    case "unanswered":
+      return { type, address: reader.address() };
     case "start":
       return { type };
   }
@@ -404,6 +410,7 @@ function writeBeat(writer: Writer, beat: Beat): void {
   const standing = STANDINGS.indexOf(beat.standing);
   writer.u8(standing | (beat.unheard ? 4 : 0) | (beat.joining ? 8 : 0));
   writer.u32(beat.ack);
+  writer.u16(Math.min(0xffff, Math.round(10 * beat.ackAgeMs)));
   writer.u32(beat.standingRefutation);
   writer.digest(beat.own);
   writer.digest(beat.table);
@@ -422,6 +429,7 @@ function readBeat(reader: Reader, type: Beat["type"]): Beat {
     unheard: (flags & 4) !== 0,
     joining: (flags & 8) !== 0,
     ack: reader.u32(),
+    ackAgeMs: reader.u16() / 10,
     standing: reader.of(STANDINGS, flags & 3),
     standingRefutation: reader.u32(),
     own: reader.digest(),

@@ -15,13 +15,18 @@ export class Contact {
   companyRunning = -Infinity;
   /** Running time when the LAN was last found silent: while nothing comes in, silence says nothing. */
   deafRunning = -Infinity;
-  readonly #limit: number;
+  #limit: number;
   #at: number;
 
   /** A step advances time by `limit` at most, and contact lasts as long. */
   constructor(limit: number, now: number) {
     this.#limit = limit;
     this.#at = now;
+  }
+
+  /** Takes another limit. */
+  setLimit(limit: number): void {
+    this.#limit = limit;
   }
 
   /** Lets time go on until `now`. */

@@ -42,14 +42,30 @@ export type Action =
   | Send
   /** Stop answering for these, before anything else. */
   | { readonly type: "withdraw"; readonly addresses: readonly Address[]; readonly cause: Cause }
-  /** Widen the kernel's filter once for all of them, then answer for them. */
-  | { readonly type: "activate"; readonly addresses: readonly Address[]; readonly cause: Cause }
+  /**
+   * Widen the kernel's filter once for all of them, then answer for them. `since`: when the member
+   * that held them gave its last sign of life, in the time of the steps; of takeovers.
+   */
+  | {
+      readonly type: "activate";
+      readonly addresses: readonly Address[];
+      readonly cause: Cause;
+      readonly since?: readonly number[];
+    }
   /** Tell the LAN that these are here. */
   | { readonly type: "announce"; readonly addresses: readonly Address[] }
   /** Answer for nothing (on), or again for all that is active (off). */
   | { readonly type: "fence"; readonly on: boolean; readonly reason: FenceReason }
-  /** Ask the LAN whether the subject's MAC still answers for these, and whether any frame comes in. */
-  | { readonly type: "witness"; readonly subject: string; readonly addresses: readonly Address[] }
+  /**
+   * Ask the LAN whether the subject's MAC answers for these, and whether any frame comes in. A
+   * `check` is of a neighbour that is heard, and is not urgent.
+   */
+  | {
+      readonly type: "witness";
+      readonly subject: string;
+      readonly addresses: readonly Address[];
+      readonly purpose: WitnessPurpose;
+    }
   /** Probe an address: before its first use, or as proof that its old owner is gone. */
   | { readonly type: "probe"; readonly address: Address; readonly purpose: ProbePurpose }
   /** Something about a member changed: election and verdict may want to know. */
@@ -58,6 +74,9 @@ export type Action =
   | { readonly type: "owner"; readonly addresses: readonly Address[] }
   /** Everything is handed over, or the grace is over: the process may end. */
   | { readonly type: "left"; readonly forced: number };
+
+/** Why the LAN is asked. */
+export type WitnessPurpose = "suspicion" | "fence" | "check";
 
 /** Why an address is probed. */
 export type ProbePurpose = "first-use" | "proof";
@@ -111,7 +130,7 @@ function pack(messages: readonly Message[]): Message[][] {
 export interface Context {
   readonly self: string;
   readonly life: Life;
-  readonly timing: Timing;
+  timing: Timing;
   readonly roster: Roster;
   readonly claims: ClaimTable;
   readonly rank: Rank;

@@ -8,12 +8,12 @@ import { familyOf, parseAddress, type Address, type Family } from "../packet/add
 import type { MacAddress } from "../packet/address/mac.ts";
 import type { Candidacies } from "./candidacy.ts";
 import { decodeMessages, encodeMessages } from "./codec.ts";
-import type { Action, Send } from "./context.ts";
+import type { Action, Cause, Send, WitnessPurpose } from "./context.ts";
 import { MEMBER_PORT } from "./messages.ts";
 import { Protocol, type Event } from "./protocol.ts";
-import type { Endpoint, Link, MemberRecord } from "./roster.ts";
-import { isLive } from "./roster.ts";
+import type { Endpoint, Link } from "./roster.ts";
 import { Seal, type Key, type OpenReason } from "./seal.ts";
+import type { ConversationCounts } from "./thread-protocol.ts";
 
 /** What a witness saw on the LAN. */
 export interface Testimony {
@@ -44,13 +44,13 @@ export interface Ground {
   /** Answers for nothing (on), or again for all that is active (off). */
   fence(on: boolean): void;
   /**
-   * Asks the LAN for addresses; `others` are asked for only to hear anything at all.
+   * Asks the LAN for addresses.
    * @param macs whose answers count; undefined: anybody's
    */
   witness(
     addresses: readonly Address[],
     macs: ReadonlySet<MacAddress> | undefined,
-    others: readonly Address[],
+    purpose: WitnessPurpose,
   ): Promise<Testimony>;
   probe(address: Address): Promise<ProbeOutcome>;
 }
@@ -59,8 +59,15 @@ export interface Ground {
 export interface ConversationReports {
   /** The owners of these addresses may have changed. */
   readonly owners: (addresses: readonly Address[]) => void;
+  /** Addresses are answered for from now on, or no longer; `since` as in the action `activate`. */
+  readonly moved: (
+    addresses: readonly Address[],
+    taken: boolean,
+    cause: Cause,
+    since?: readonly number[],
+  ) => void;
   /** Members came, went or changed. */
-  readonly members: (records: readonly MemberRecord[]) => void;
+  readonly members: () => void;
   /** Everything is handed over, or the grace is over. */
   readonly left: (forced: number) => void;
   readonly trouble: (message: string) => void;
@@ -74,6 +81,7 @@ export interface ConversationOptions {
   readonly keys: readonly Key[];
   /** Milliseconds between two heartbeats. */
   readonly interval: number;
+  readonly multiplier: number;
   readonly port?: number;
   readonly endpoints: readonly Endpoint[];
   readonly links: readonly Link[];
@@ -93,7 +101,10 @@ export class Conversation {
   readonly #protocol: Protocol;
   readonly #seal: Seal;
   readonly #sockets = new Map<Family, Socket>();
-  readonly #refused = new Map<Refused, number>();
+  #refused = new Map<Refused, number>();
+  readonly #counted = new Map<string, number>();
+  #sent = 0;
+  #received = 0;
   #timer: NodeJS.Timeout | undefined;
   #wakeAt = Infinity;
   #closed = false;
@@ -101,14 +112,14 @@ export class Conversation {
   /** Opens the sockets and begins to join. */
   constructor(options: ConversationOptions) {
     this.#options = options;
-    const { node, cluster, keys, interval, endpoints, links, candidacies } = options;
+    const { node, cluster, keys, interval, multiplier, endpoints, links, candidacies } = options;
     const life = randomBytes(16).toString("hex");
     this.#seal = new Seal(cluster, node, life, keys);
     const keyIds = this.#seal.keyIds;
     // Nonces come from it: it must not be guessed.
     const random = (): number => randomInt(2 ** 47) / 2 ** 47;
     this.#protocol = new Protocol(
-      { name: node, life, interval, endpoints, links, keyIds, candidacies, random },
+      { name: node, life, interval, multiplier, endpoints, links, keyIds, candidacies, random },
       options.now(),
     );
     for (const family of new Set(endpoints.map(({ address }) => familyOf(address)))) {
@@ -122,9 +133,24 @@ export class Conversation {
     return this.#protocol;
   }
 
-  /** Datagrams that were not taken, by reason. */
-  get refused(): Readonly<Record<string, number>> {
-    return Object.fromEntries(this.#refused);
+  /** Gives what happened since the last call. */
+  takeCounts(): ConversationCounts {
+    const events: Record<string, number> = {};
+    for (const [name, count] of this.#protocol.counters) {
+      const more = count - (this.#counted.get(name) ?? 0);
+      if (more > 0) events[name] = more;
+      this.#counted.set(name, count);
+    }
+    const counts = {
+      sent: this.#sent,
+      received: this.#received,
+      events,
+      refused: Object.fromEntries(this.#refused),
+      roundTrips: this.#protocol.takeRoundTrips(),
+    };
+    [this.#sent, this.#received] = [0, 0];
+    this.#refused = new Map();
+    return counts;
   }
 
   /** Takes in an event and does what follows from it. */
@@ -171,6 +197,7 @@ export class Conversation {
   }
 
   #receive(datagram: Uint8Array, from: RemoteInfo): void {
+    this.#received++;
     const opened = this.#seal.open(datagram);
     if (!opened.ok) {
       this.#refuse(opened.reason);
@@ -202,9 +229,11 @@ export class Conversation {
         break;
       case "withdraw":
         ground.withdraw(action.addresses);
+        reports.moved(action.addresses, false, action.cause);
         break;
       case "activate":
         ground.activate(action.addresses);
+        reports.moved(action.addresses, true, action.cause, action.since);
         break;
       case "announce":
         ground.announce(action.addresses);
@@ -213,13 +242,13 @@ export class Conversation {
         ground.fence(action.on);
         break;
       case "witness":
-        void this.#witness(action.subject, action.addresses);
+        void this.#witness(action.subject, action.addresses, action.purpose);
         break;
       case "probe":
         void this.#probe(action.address);
         break;
       case "member":
-        reports.members([...this.#protocol.roster.records()]);
+        reports.members();
         break;
       case "owner":
         reports.owners(action.addresses);
@@ -234,20 +263,21 @@ export class Conversation {
     const socket = this.#sockets.get(familyOf(endpoint.address));
     const sealed = this.#seal.seal(encodeMessages(messages), to, keyIds);
     if (socket === undefined || sealed === undefined) return;
+    this.#sent++;
     // Lost datagrams are normal, whatever lost them: the protocol repeats what matters.
     socket.send(sealed, endpoint.port, endpoint.address, () => undefined);
   }
 
-  async #witness(subject: string, addresses: readonly Address[]): Promise<void> {
+  async #witness(
+    subject: string,
+    addresses: readonly Address[],
+    purpose: WitnessPurpose,
+  ): Promise<void> {
     const { roster, own } = this.#protocol;
     const links = subject === own.name ? undefined : (roster.get(subject)?.links ?? []);
     const macs = links && new Set(links.map(({ mac }) => mac));
-    const others = [...roster.records()]
-      .filter((each) => each.name !== own.name && isLive(each))
-      .flatMap(({ endpoints }) => endpoints.map(({ address }) => address))
-      .slice(0, 8);
-    const testimony = await this.#options.ground.witness(addresses, macs, others);
-    this.step({ type: "witness", subject, ...testimony });
+    const testimony = await this.#options.ground.witness(addresses, macs, purpose);
+    this.step({ type: "witness", subject, purpose, ...testimony });
   }
 
   async #probe(address: Address): Promise<void> {

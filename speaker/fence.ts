@@ -130,7 +130,7 @@ export class Fence {
           if (!claim.released && addresses.push(claim.address) >= WITNESS_ADDRESSES) break;
         }
         this.#askedAt = now;
-        actions.push({ type: "witness", subject: self, addresses });
+        actions.push({ type: "witness", subject: self, addresses, purpose: "fence" });
       }
     }
     return Math.min(this.#pingAt, this.#witnessAt);

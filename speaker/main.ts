@@ -17,6 +17,7 @@ import {
 import { byServiceName } from "../kubernetes/store.ts";
 import { WorkQueue } from "../kubernetes/work-queue.ts";
 import { parseAddress, type Address } from "../packet/address/address.ts";
+import { EchoWitness } from "./echo-witness.ts";
 import { readEnvironment, type Environment } from "./environment.ts";
 import { memberHint } from "./facts.ts";
 import { GroupMembership } from "./group-membership.ts";
@@ -29,8 +30,6 @@ import { makeKey } from "./seal.ts";
 import { StatusWriter } from "./status.ts";
 import { trimNode, trimService, trimSlice } from "./trim.ts";
 
-/** Between two heartbeats to a neighbour. */
-const HEARTBEAT_MS = 100;
 /** For handing over at the end: within the pod's grace period of 20 s. */
 const DRAIN_MS = 16_000;
 
@@ -88,6 +87,7 @@ async function speak(program: Program, environment: Environment): Promise<void> 
     owner: pod,
     keys: () => key.keys.map((secret) => makeKey(secret).id.toString(16).padStart(8, "0")),
   });
+  const echoes = new EchoWitness({ logger, answered: (echo) => responder.post(echo) });
   const responder = new ResponderClient({
     logger,
     counted: (counters) => shown.count(counters),
@@ -108,6 +108,7 @@ async function speak(program: Program, environment: Environment): Promise<void> 
       groups.setInterfaces(interfaces);
       report.setInterfaces(interfaces);
     },
+    echo: (request) => void echoes.ask(request),
   });
   yieldToResponder(logger);
   const reconciler = new SpeakerReconciler({
@@ -172,11 +173,12 @@ async function speak(program: Program, environment: Environment): Promise<void> 
     addresses.close();
     verdicts.close();
     key[Symbol.dispose]();
-    const forced = await responder.drain(DRAIN_MS);
+    const forced = await responder.leave(DRAIN_MS);
     logger.info("handed over", { forced });
     await responder.stop();
     groups[Symbol.dispose]();
     report[Symbol.dispose]();
+    echoes[Symbol.dispose]();
   });
   await program.reflect(services, slices, nodes, configMaps);
   nodes.onChange(({ type, object, previous }) => {
@@ -189,7 +191,6 @@ async function speak(program: Program, environment: Environment): Promise<void> 
     kind: "converse",
     node,
     cluster: namespace,
-    interval: HEARTBEAT_MS,
     keys: key.keys,
   });
   for (const key of await writer.adopt(program.signal)) verdicts.add(key);

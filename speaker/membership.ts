@@ -8,7 +8,7 @@
  */
 import { createHash } from "node:crypto";
 import type { Claim, Life } from "./claims.ts";
-import { count, type Context } from "./context.ts";
+import { count, type Context, type WitnessPurpose } from "./context.ts";
 import { Fence } from "./fence.ts";
 import { Gossip } from "./gossip.ts";
 import { Joining, type Hint, type Stranger } from "./joining.ts";
@@ -24,7 +24,7 @@ import {
   type Plight,
 } from "./roster.ts";
 import type { RingPosition } from "./rings.ts";
-import { LOOP_GAP_MS } from "./timing.ts";
+import { LOOP_GAP_MS, type Timing } from "./timing.ts";
 import { Watch } from "./watch.ts";
 
 /** Lives that are over and senders that are not accepted are remembered up to so many. */
@@ -183,10 +183,29 @@ export class Membership {
   }
 
   /** Takes what the LAN says of a member's addresses, or of my own. */
-  witness(subject: string, witness: Witness): void {
+  witness(subject: string, witness: Witness, purpose: WitnessPurpose): void {
     if (witness.heard) this.frameHeard();
+    if (purpose === "check") {
+      this.watch.checked(subject, witness);
+      return;
+    }
     if (subject === this.#context.self) this.fence.witness(witness);
     else this.watch.witness(subject, witness);
+  }
+
+  /** Takes another rhythm. */
+  retimed(timing: Timing): void {
+    this.#context.timing = timing;
+    this.watch.retimed();
+  }
+
+  /** Tells when a member gave its last sign of life, as far as is known here. */
+  lastSign(name: string): number {
+    const { roster, timing } = this.#context;
+    return Math.max(
+      this.#peers.get(name)?.heardAt ?? -Infinity,
+      roster.diedAt(name) - timing.suspect,
+    );
   }
 
   /** Carrier is back: much may have happened. */
@@ -577,6 +596,9 @@ export class Membership {
         versions: context.versions,
       }),
       died: (name: string, alone: boolean) => this.#died(name, alone),
+      noticed: (name: string) => {
+        context.actions.push({ type: "member", name });
+      },
     };
   }
 

@@ -59,6 +59,8 @@ export interface Beat {
   readonly joining: boolean;
   /** Your newest sequence that I have. In a Pong: the sequence of the Ping it answers. */
   readonly ack: number;
+  /** Milliseconds since it came, up to 6,553.5 in steps of a tenth; of 0 if none came. */
+  readonly ackAgeMs: number;
   /** What you are in my view, and under which refutation. */
   readonly standing: Standing;
   readonly standingRefutation: number;
@@ -177,6 +179,12 @@ export interface Contest {
   readonly versions: Versions;
 }
 
+/** "I hear you, but nobody answers for an address of yours where I ask for it." */
+export interface Unanswered {
+  readonly type: "unanswered";
+  readonly address: Address;
+}
+
 /** Ends a cold start: all who wait become active. */
 export interface Start {
   readonly type: "start";
@@ -200,7 +208,8 @@ export type Message =
   | Pull
   | Page
   | Contest
-  | Start;
+  | Start
+  | Unanswered;
 
 /** Octets of messages that fit one datagram: 1,200 less header, tag and the shortest room to spare. */
 export const MAX_PAYLOAD = 1_144;

@@ -10,6 +10,7 @@
  * - Terms never fall; only the owner writes a claim.
  */
 import type { Address } from "../packet/address/address.ts";
+import type { MacAddress } from "../packet/address/mac.ts";
 import type { Candidacies, Candidacy } from "./candidacy.ts";
 import { compareClaims, makeClaim, type Claim, type HeldClaim, type Life } from "./claims.ts";
 import { count, type Cause, type Context } from "./context.ts";
@@ -31,6 +32,7 @@ import {
   START_GRACE_MS,
   STEP_UP_MS,
   STRANGER_MS,
+  UNANSWERED_MS,
 } from "./timing.ts";
 
 /** Places that wait for those before them; whoever is further down comes back later. */
@@ -108,6 +110,8 @@ export interface OwnershipHost {
   leave(forced: number): void;
   /** Passes an own claim on. */
   spread(claim: Claim): void;
+  /** When a member gave its last sign of life. */
+  lastSign(name: string): number;
 }
 
 /** The addresses of one speaker. */
@@ -123,7 +127,7 @@ export class Ownership {
   readonly #handovers = new Map<Address, Handover>();
   readonly #retries = new Deadlines<Address>();
   readonly #probed = new Set<Address>();
-  readonly #conflicts = new Map<Address, string>();
+  readonly #conflicts = new Map<Address, MacAddress | undefined>();
   readonly #hindrances = new Map<Address, Hindrance>();
   readonly #goneUntil = new Map<string, number>();
   readonly #rivalUntil = new Map<Address, number>();
@@ -131,7 +135,10 @@ export class Ownership {
   /** Addresses that a newer view does not know: not claimed again before this view is as new. */
   readonly #barred = new Map<Address, Versions>();
   readonly #absentees = new Map<Address, Set<string>>();
-  readonly #activated = new Map<Cause, Address[]>();
+  /** What others say of own addresses that they get no answer for, and until when it counts. */
+  readonly #unanswered = new Map<Address, Map<string, number>>();
+  readonly #unansweredUntil = new Deadlines<Address>();
+  readonly #activated = new Map<Cause, { address: Address; since: number }[]>();
   readonly #withdrawn = new Map<Cause, Address[]>();
   readonly #announce = new Set<Address>();
   #version = 0;
@@ -228,13 +235,13 @@ export class Ownership {
   }
 
   /** The answer to a probe. `heard`: frames of others come in. */
-  probed(address: Address, result: { taken: boolean; heard: boolean; by?: string }): void {
+  probed(address: Address, result: { taken: boolean; heard: boolean; by?: MacAddress }): void {
     const orphan = this.#orphans.get(address);
     const { now } = this.#context;
     this.#probed.add(address);
     const isForeign = result.taken && !this.#isMember(result.by);
     if (!isForeign) this.#conflicts.delete(address);
-    else if (this.#isFirstUse(address)) this.#conflicts.set(address, result.by ?? "unknown");
+    else if (this.#isFirstUse(address)) this.#conflicts.set(address, result.by);
     if (orphan === undefined) return;
     orphan.probing = false;
     if (result.taken || (!result.heard && this.#needsProof(address))) {
@@ -271,7 +278,8 @@ export class Ownership {
     this.#drainDeadline = on ? deadline : Infinity;
     this.#drainQueue = on ? [...this.#holdings.keys()] : [];
     this.#drainAt = on ? now : Infinity;
-    this.#emptySince = Infinity;
+    // Who held nothing has nobody to wait for.
+    this.#emptySince = on && this.#holdings.size === 0 ? -Infinity : Infinity;
     if (!on) for (const address of this.#holdings.keys()) this.#dirty.add(address);
   }
 
@@ -287,6 +295,7 @@ export class Ownership {
     if (message.type === "query") this.#query(from, message);
     else if (message.type === "reply") this.#reply(from, message);
     else if (message.type === "contest") this.#contested(from, message);
+    else if (message.type === "unanswered") this.#noteUnanswered(from, message.address);
   }
 
   // --- What is so ------------------------------------------------------------------------------
@@ -317,6 +326,18 @@ export class Ownership {
     return this.#hindrances.get(address);
   }
 
+  /** Tells which foreign host uses an address, as far as is known. */
+  usedBy(address: Address): MacAddress | undefined {
+    return this.#conflicts.get(address);
+  }
+
+  /** Tells which members get no answer for an address of mine. */
+  unansweredBy(address: Address): string[] {
+    const { now } = this.#context;
+    const said = this.#unanswered.get(address) ?? [];
+    return [...said].flatMap(([name, until]) => (now < until ? [name] : []));
+  }
+
   // --- A step's end ----------------------------------------------------------------------------
 
   /** Decides on all that was touched, does what is due, and gives when to come back. */
@@ -340,6 +361,7 @@ export class Ownership {
       this.#firm.next(),
       this.#until.next(),
       this.#retries.next(),
+      this.#unansweredUntil.next(),
       this.#drainAt,
       this.#rebalanceAt,
       this.#contestAt,
@@ -364,8 +386,10 @@ export class Ownership {
     for (const [cause, addresses] of this.#withdrawn) {
       actions.push({ type: "withdraw", addresses, cause });
     }
-    for (const [cause, addresses] of this.#activated) {
-      actions.push({ type: "activate", addresses, cause });
+    for (const [cause, taken] of this.#activated) {
+      const addresses = taken.map(({ address }) => address);
+      const since = cause === "takeover" ? { since: taken.map((each) => each.since) } : {};
+      actions.push({ type: "activate", addresses, cause, ...since });
     }
     this.#withdrawn.clear();
     this.#activated.clear();
@@ -633,13 +657,41 @@ export class Ownership {
       announceAt: -Infinity,
     });
     this.#firm.set(now + FIRM_MS, address);
-    push(this.#activated, cause, address);
+    push(this.#activated, cause, { address, since: this.#lastSignOf(address) });
     count(this.#context, `claims ${cause}`);
     this.#reannounce(address);
     if (giver !== undefined) {
       this.#handovers.set(address, { giver, tries: 0 });
       this.#retries.set(now, address);
     }
+  }
+
+  /** The last sign of life of whoever held an address. */
+  #lastSignOf(address: Address): number {
+    const { claims, roster, life } = this.#context;
+    let last = -Infinity;
+    for (const claim of claims.on(address)) {
+      const name = claim.life === life ? undefined : roster.ofLife(claim.life)?.name;
+      if (name !== undefined) last = Math.max(last, this.#host.lastSign(name));
+    }
+    return last;
+  }
+
+  #noteUnanswered(from: string, address: Address): void {
+    if (!this.#holdings.has(address)) return;
+    const until = this.#context.now + UNANSWERED_MS;
+    const said = this.#unanswered.get(address) ?? new Map<string, number>();
+    if (!said.has(from)) this.#changed.add(address);
+    this.#unanswered.set(address, said.set(from, until));
+    this.#unansweredUntil.set(until, address);
+  }
+
+  #forgetUnanswered(address: Address): void {
+    const said = this.#unanswered.get(address);
+    if (said === undefined) return;
+    for (const [name, until] of said) if (this.#context.now >= until) said.delete(name);
+    if (said.size === 0) this.#unanswered.delete(address);
+    this.#changed.add(address);
   }
 
   #give(mine: Claim, cause: GivingCause, limit: number): void {
@@ -753,6 +805,10 @@ export class Ownership {
     }
     for (let due = this.#retries.pop(now); due !== undefined; due = this.#retries.pop(now)) {
       this.#remind(due);
+    }
+    const unanswered = this.#unansweredUntil;
+    for (let due = unanswered.pop(now); due !== undefined; due = unanswered.pop(now)) {
+      this.#forgetUnanswered(due);
     }
   }
 
@@ -972,8 +1028,21 @@ export class Ownership {
     if (!this.#leaving) return;
     if (this.#holdings.size > 0) this.#emptySince = Infinity;
     else if (this.#emptySince === Infinity) this.#emptySince = now;
-    if (now >= this.#drainDeadline) this.#leaveNow();
+    const isVain = this.#holdings.size > 0 && !this.#hasSuccessor();
+    if (now >= this.#drainDeadline || isVain) this.#leaveNow();
     else if (now - this.#emptySince >= LINGER_MS) this.#leaveNow();
+  }
+
+  /**
+   * Somebody is there, or about to be, that is not leaving, too. When all leave together, as when the
+   * installation is deleted, nobody will ever take over, and waiting helps nobody.
+   */
+  #hasSuccessor(): boolean {
+    const { roster, self } = this.#context;
+    for (const { name, dead, status } of roster.records()) {
+      if (name !== self && !dead && (status === "active" || status === "joining")) return true;
+    }
+    return false;
   }
 
   #keepAsDrained(address: Address): void {

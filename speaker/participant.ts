@@ -3,48 +3,80 @@
  * are answered for, and what the LAN and the main thread say becomes events of the protocol.
  */
 import type { Address } from "../packet/address/address.ts";
-import { decodeMac, type MacAddress } from "../packet/address/mac.ts";
+import type { MacAddress } from "../packet/address/mac.ts";
 import { formatPrefix } from "../packet/address/prefix.ts";
+import { defaultGateways } from "../packet/link/gateways.ts";
 import { receivedAtMs, type OpenLink, type ReceivedFrame } from "../packet/link/link.ts";
-import { announcementFrames } from "../packet/wire/announcement.ts";
-import { ETHERNET_FIELD } from "../packet/wire/ethernet.ts";
-import { decodeFrame } from "../packet/wire/frame.ts";
-import { interfacesFor, type Announcing } from "./announcing.ts";
-import { listCandidacy, type Candidacy } from "./candidacy.ts";
+import type { Announcing } from "./announcing.ts";
+import { LinkedCandidacies } from "./candidacy.ts";
 import { Conversation, type ProbeOutcome, type Testimony } from "./conversation.ts";
+import type { Cause, WitnessPurpose } from "./context.ts";
+import { Ear, type Host } from "./ear.ts";
 import type { UsableInterface } from "./interfaces.ts";
 import type { Hint } from "./joining.ts";
-import { isLive, type Link, type MemberRecord } from "./roster.ts";
+import { isLive, type Link, type MemberRecord, type Plight } from "./roster.ts";
 import { makeKey } from "./seal.ts";
-import type { CandidacyEntry, Command, Report } from "./thread-protocol.ts";
+import type {
+  CandidacyEntry,
+  Command,
+  ConversationCounts,
+  MemberNews,
+  MoveNews,
+  OwnerNews,
+  Report,
+  SelfNews,
+} from "./thread-protocol.ts";
+import { INTERVAL_RANGE_MS, MULTIPLIER_RANGE } from "./timing.ts";
 
-/** How long the LAN is listened to for an answer. */
-const WITNESS_MS = 60;
 /** A probe that came to no end, for want of an interface say, counts as unheard. */
 const PROBE_MS = 2000;
 /** A frame that waited longer than this is answered by nobody: its answer may be out of date. */
 const STALE_MS = 100;
+/** News of members are collected for so long: in a big cluster many come at once. */
+const MEMBERS_MS = 10;
+/** Members that are asked for to hear anything, and for how long the gateways read are current. */
+const MEMBERS_ASKED = 8;
+const GATEWAYS_MS = 10_000;
 
 /** What the participant is given. */
 export interface ParticipantOptions {
   readonly announcing: () => Announcing;
   readonly openLink: (interfaceName: string) => OpenLink;
   readonly report: (report: Report) => void;
+  /** Reads the gateways; given by tests. */
+  readonly gateways?: () => readonly Host[];
 }
 
 type Converse = Extract<Command, { kind: "converse" }>;
+type Settings = Omit<Extract<Command, { kind: "settings" }>, "kind">;
 
 /** One member among the speakers. */
 export class Participant {
   readonly #options: ParticipantOptions;
-  readonly #entries = new Map<Address, CandidacyEntry>();
-  readonly #candidacies = new Map<Address, Candidacy>();
+  readonly #ear: Ear;
   readonly #probes = new Map<Address, (outcome: ProbeOutcome) => void>();
+  /** Entries that came before it was known which node this is. */
+  #early: CandidacyEntry[] = [];
+  #candidacies: LinkedCandidacies | undefined;
   #start: Converse | undefined;
+  #settings: Settings = {
+    intervalMs: INTERVAL_RANGE_MS.default,
+    multiplier: MULTIPLIER_RANGE.default,
+    witnesses: [],
+    rebalance: NaN,
+  };
   #hints: readonly Hint[] = [];
   #usable: readonly UsableInterface[] | undefined;
   #conversation: Conversation | undefined;
   #memberMacs = new Map<MacAddress, string>();
+  #linksKnown = new Map<string, readonly Link[]>();
+  #membersTimer: NodeJS.Timeout | undefined;
+  #moves: MoveNews[] = [];
+  #gateways: readonly Host[] = [];
+  #gatewaysAt = -Infinity;
+  #plight: Plight | undefined;
+  #drains = false;
+  #leaves = false;
   #fenced = false;
   /** Wall clock: frames from before the end of the last fence are not answered. */
   #fenceEnd = 0;
@@ -52,6 +84,11 @@ export class Participant {
   /** Talks to nobody before it has a node, hints and interfaces. */
   constructor(options: ParticipantOptions) {
     this.#options = options;
+    this.#ear = new Ear({
+      openLink: options.openLink,
+      usable: () => this.#usable ?? [],
+      now: () => performance.now(),
+    });
   }
 
   /** Takes what the main thread says. */
@@ -59,7 +96,12 @@ export class Participant {
     switch (command.kind) {
       case "converse":
         this.#start = command;
+        this.#candidacies ??= new LinkedCandidacies(command.node);
+        this.#setCandidacies(this.#early.splice(0), []);
         this.#begin();
+        break;
+      case "settings":
+        this.#set(command);
         break;
       case "keys":
         this.#conversation?.rekey(command.keys.map(makeKey));
@@ -73,8 +115,22 @@ export class Participant {
       case "candidacies":
         this.#setCandidacies(command.set, command.delete);
         break;
+      case "versions":
+        this.#conversation?.step({ type: "versions", versions: command.versions });
+        break;
+      case "echoed":
+        this.#ear.echoed(command.interfaceName);
+        this.#conversation?.step({ type: "frame" });
+        break;
+      case "plight":
+        this.#plight = command.plight;
+        this.#conversation?.step({ type: "plight", plight: command.plight });
+        break;
       case "drain":
-        this.#drain(command.withinMs);
+        this.#drain(command.on);
+        break;
+      case "leave":
+        this.#leave(command.withinMs);
         break;
       default:
         break;
@@ -86,9 +142,9 @@ export class Participant {
     const returned = this.#usable !== undefined && this.#usable.length < usable.length;
     this.#usable = usable;
     this.#begin();
+    this.#ownLinksChanged();
     this.#moved();
     if (returned) this.#conversation?.step({ type: "carrier" });
-    this.#setCandidacies([...this.#entries.values()], []);
   }
 
   /** Whether a frame may be answered: no fence is up, and it is neither old nor from before one. */
@@ -114,44 +170,68 @@ export class Participant {
     return resolve !== undefined;
   }
 
+  /** Gives what the conversation counted since the last call; undefined before there is one. */
+  takeCounts(): ConversationCounts | undefined {
+    return this.#conversation?.takeCounts();
+  }
+
   /** Ends without a word. */
   close(): void {
+    clearTimeout(this.#membersTimer);
     this.#conversation?.close();
   }
 
   #begin(): void {
     const start = this.#start;
+    const candidacies = this.#candidacies;
     const endpoints = this.#endpoints();
     if (this.#conversation !== undefined || start === undefined) return;
-    if (endpoints.length === 0 || this.#usable === undefined) return;
-    const { node, cluster, interval } = start;
+    if (endpoints.length === 0 || this.#usable === undefined || candidacies === undefined) return;
+    const { node, cluster } = start;
     const announcing = this.#options.announcing();
+    candidacies.setLinks(node, this.#links());
     this.#conversation = new Conversation({
       node,
       cluster,
-      interval,
+      interval: this.#settings.intervalMs,
+      multiplier: this.#settings.multiplier,
       keys: start.keys.map(makeKey),
       endpoints,
       links: this.#links(),
-      candidacies: (address) => this.#candidacies.get(address),
+      candidacies: (address) => candidacies.get(address),
       now: () => performance.now(),
       ground: {
         withdraw: (addresses) => announcing.change([], addresses),
         activate: (addresses) => announcing.change(this.#entriesOf(addresses), []),
         announce: (addresses) => announcing.announceAgain(addresses),
         fence: (on) => this.#fence(on),
-        witness: (addresses, macs, others) => this.#witness(addresses, macs, others),
+        witness: (addresses, macs, purpose) => this.#witness(addresses, macs, purpose),
         probe: (address) => this.#probe(address),
       },
       reports: {
         owners: (addresses) => this.#reportOwners(addresses),
-        members: (records) => this.#membersChanged(records),
+        moved: (...move) => this.#noteMoves(...move),
+        members: () => this.#membersChanged(),
         left: (forced) => this.#options.report({ kind: "left", forced }),
         trouble: (message) => this.#options.report({ kind: "trouble", message }),
       },
     });
     this.#conversation.step({ type: "hints", hints: this.#hints });
-    this.#conversation.step({ type: "candidacies", addresses: [...this.#candidacies.keys()] });
+    this.#conversation.step({ type: "candidacies", addresses: [...candidacies.addresses()] });
+    if (this.#plight !== undefined)
+      this.#conversation.step({ type: "plight", plight: this.#plight });
+    if (this.#drains) this.#drain(true);
+  }
+
+  #set(settings: Settings): void {
+    const before = this.#settings;
+    this.#settings = settings;
+    const { intervalMs, multiplier, rebalance } = settings;
+    if (before.intervalMs !== intervalMs || before.multiplier !== multiplier) {
+      this.#conversation?.step({ type: "timing", interval: intervalMs, multiplier });
+    }
+    // The first one seen was asked for before this speaker was there.
+    if (rebalance > before.rebalance) this.#conversation?.step({ type: "rebalance" });
   }
 
   #endpoints() {
@@ -170,57 +250,145 @@ export class Participant {
     this.#conversation?.step({ type: "moved", endpoints, links: this.#links() });
   }
 
+  #ownLinksChanged(): void {
+    const { node } = this.#start ?? {};
+    if (node === undefined) return;
+    const touched = this.#candidacies?.setLinks(node, this.#links()) ?? [];
+    this.#candidatesChanged(touched);
+  }
+
   #setCandidacies(set: readonly CandidacyEntry[], gone: readonly Address[]): void {
-    for (const address of gone) {
-      this.#entries.delete(address);
-      this.#candidacies.delete(address);
+    const candidacies = this.#candidacies;
+    if (candidacies === undefined) {
+      this.#early = this.#early.filter(({ address }) => !gone.includes(address));
+      this.#early.push(...set);
+      return;
     }
-    for (const entry of set) {
-      const { address, ranked, prober, interfaces } = entry;
-      this.#entries.set(address, entry);
-      const usable = interfacesFor(address, interfaces, this.#usable ?? []).length > 0;
-      this.#candidacies.set(address, listCandidacy(ranked, { usable, prober }));
-    }
-    const touched = [...set.map(({ address }) => address), ...gone];
-    this.#conversation?.step({ type: "candidacies", addresses: touched });
-    this.#reportOwners(touched);
+    for (const address of gone) candidacies.delete(address);
+    for (const entry of set) candidacies.set(entry);
+    this.#candidatesChanged([...set.map(({ address }) => address), ...gone]);
+  }
+
+  #candidatesChanged(addresses: readonly Address[]): void {
+    if (addresses.length === 0) return;
+    this.#conversation?.step({ type: "candidacies", addresses });
+    this.#reportOwners(addresses);
   }
 
   #entriesOf(addresses: readonly Address[]): CandidacyEntry[] {
-    return addresses.flatMap((address) => this.#entries.get(address) ?? []);
+    return addresses.flatMap((address) => this.#candidacies?.allowance(address) ?? []);
   }
 
   #fence(on: boolean): void {
     this.#fenced = on;
     if (!on) this.#fenceEnd = Date.now();
+    this.#membersChanged();
   }
 
-  #membersChanged(records: readonly MemberRecord[]): void {
-    const links = records.flatMap(({ name, links }) => links.map(({ mac }) => ({ name, mac })));
-    this.#memberMacs = new Map(links.map(({ name, mac }) => [mac, name]));
+  #membersChanged(): void {
+    this.#membersTimer ??= setTimeout(() => {
+      this.#membersTimer = undefined;
+      this.#reportMembers();
+    }, MEMBERS_MS);
+  }
+
+  #reportMembers(): void {
+    const conversation = this.#conversation;
+    if (conversation === undefined) return;
+    const { protocol } = conversation;
+    const records = [...protocol.roster.records()];
+    this.#memberMacs = new Map(
+      records.flatMap(({ name, links }) => links.map(({ mac }) => [mac, name] as const)),
+    );
     this.#options.announcing().setColleagues([...this.#memberMacs.keys()]);
-    const members = records.map((each) => {
-      return { name: each.name, live: isLive(each), status: each.status };
-    });
-    this.#options.report({ kind: "members", members });
+    const members = records.map((record) => this.#memberNews(record));
+    this.#options.report({ kind: "members", members, self: this.#selfNews() });
+    this.#linksChanged(records);
+  }
+
+  #linksChanged(records: readonly MemberRecord[]): void {
+    const touched = new Set<Address>();
+    for (const { name, links, status } of records) {
+      // Before it is active it does not say all, and this node's own links are known first hand.
+      if (name === this.#start?.node || status === "joining") continue;
+      if (this.#linksKnown.get(name) === links) continue;
+      this.#linksKnown.set(name, links);
+      for (const address of this.#candidacies?.setLinks(name, links) ?? []) touched.add(address);
+    }
+    this.#candidatesChanged([...touched]);
+  }
+
+  #memberNews(record: MemberRecord): MemberNews {
+    const { name, status, plight, links, keyIds } = record;
+    const view = this.#conversation?.protocol.memberView(name);
+    return {
+      name,
+      live: isLive(record),
+      status,
+      links,
+      keyIds,
+      ...(plight !== undefined && { plight }),
+      ...(view !== undefined && { reason: view.reason, since: wallClock(view.since) }),
+      ...(view?.address !== undefined && { address: view.address }),
+    };
+  }
+
+  #selfNews(): SelfNews {
+    const protocol = this.#conversation?.protocol;
+    return {
+      status: protocol?.own.status ?? "joining",
+      ...(protocol?.fence !== undefined && { fence: protocol.fence }),
+      isolated: protocol?.isIsolated ?? false,
+      quorate: protocol?.isQuorate ?? false,
+    };
+  }
+
+  #noteMoves(
+    addresses: readonly Address[],
+    taken: boolean,
+    cause: Cause,
+    since: readonly number[] = [],
+  ): void {
+    const now = performance.now();
+    if (this.#moves.length === 0) queueMicrotask(() => this.#reportMoves());
+    for (const [i, address] of addresses.entries()) {
+      const tookMs = now - (since[i] ?? -Infinity);
+      this.#moves.push({ address, taken, cause, ...(Number.isFinite(tookMs) && { tookMs }) });
+    }
+  }
+
+  #reportMoves(): void {
+    this.#options.report({ kind: "moves", moves: this.#moves });
+    this.#moves = [];
   }
 
   #reportOwners(addresses: readonly Address[]): void {
-    const protocol = this.#conversation?.protocol;
-    if (protocol === undefined || addresses.length === 0) return;
-    const owners = addresses.map((address) => {
-      const { owner, claim, hindrance } = protocol.view(address);
-      return {
-        address,
-        term: claim?.term ?? 0,
-        ...(owner !== undefined && { owner }),
-        ...(hindrance !== undefined && { hindrance }),
-      };
-    });
+    if (this.#conversation === undefined || addresses.length === 0) return;
+    const owners = addresses.map((address) => this.#ownerNews(address));
     this.#options.report({ kind: "owners", owners });
   }
 
-  #drain(withinMs: number): void {
+  #ownerNews(address: Address): OwnerNews {
+    const view = this.#conversation?.protocol.view(address);
+    const { owner, claim, hindrance, usedBy, unansweredBy = [] } = view ?? {};
+    return {
+      address,
+      term: claim?.term ?? 0,
+      ...(owner !== undefined && { owner }),
+      ...(hindrance !== undefined && { hindrance }),
+      ...(hindrance === "conflict" && usedBy !== undefined && { usedBy }),
+      ...(claim?.giving === true && { giving: true }),
+      ...(unansweredBy.length > 0 && { unansweredBy }),
+    };
+  }
+
+  #drain(on: boolean): void {
+    this.#drains = on;
+    if (!this.#leaves) this.#conversation?.step({ type: "drain", on });
+  }
+
+  #leave(withinMs: number): void {
+    this.#leaves = true;
     if (this.#conversation === undefined) this.#options.report({ kind: "left", forced: 0 });
     const deadline = performance.now() + withinMs;
     this.#conversation?.step({ type: "drain", on: true, deadline });
@@ -235,60 +403,51 @@ export class Participant {
     this.#options.announcing().probe(entries, "fast");
     const [found, testimony] = await Promise.all([
       outcome.promise,
-      this.#witness([], new Set(), this.#otherEndpoints()),
+      this.#witness([address], new Set(), "fence"),
     ]);
     clearTimeout(giveUp);
     return { ...found, heard: testimony.heard };
   }
 
-  #otherEndpoints(): Address[] {
-    return this.#hints
-      .filter(({ name }) => name !== this.#start?.node)
-      .flatMap(({ endpoints }) => endpoints.map(({ address }) => address))
-      .slice(0, 8);
-  }
-
-  /** Asks on every interface, by probes that change no neighbour's table, and listens a while. */
-  async #witness(
+  #witness(
     addresses: readonly Address[],
     macs: ReadonlySet<MacAddress> | undefined,
-    others: readonly Address[],
+    purpose: WitnessPurpose,
   ): Promise<Testimony> {
-    const subjects = new Set(addresses);
-    const all = new Set([...addresses, ...others]);
-    const found = { answered: false, heard: false, reached: false };
-    const links = (this.#usable ?? []).flatMap((facts) => {
-      try {
-        const link = this.#options.openLink(facts.name)({
-          frame: ({ octets }) => {
-            const mac = decodeMac(octets, ETHERNET_FIELD.source);
-            if (mac === facts.mac) return;
-            const claimed = claimedBy(octets);
-            found.heard = true;
-            if (claimed === undefined) return;
-            found.reached ||= all.has(claimed);
-            found.answered ||= subjects.has(claimed) && (macs?.has(mac) ?? true);
-          },
-        });
-        const probes = [...all].flatMap((each) => announcementFrames("probe", each, facts));
-        link.sendBatch(probes);
-        return [link];
-      } catch {
-        return []; // an interface that cannot be opened hears nothing
-      }
-    });
-    await new Promise((resolve) => setTimeout(resolve, WITNESS_MS));
-    for (const link of links) link[Symbol.dispose]();
-    return found;
+    const hosts = this.#hosts();
+    // What is not urgent is not worth an echo, which wakes the main thread.
+    if (purpose !== "check") this.#askForEchoes(hosts);
+    const allowed = (address: Address) => this.#candidacies?.allowance(address)?.interfaces;
+    return this.#ear.ask({ addresses, allowed, macs, hosts });
+  }
+
+  #askForEchoes(hosts: readonly Host[]): void {
+    for (const { name } of this.#usable ?? []) {
+      const targets = hosts.flatMap(({ address, interfaceName }) =>
+        interfaceName === undefined || interfaceName === name ? address : [],
+      );
+      if (targets.length === 0) continue;
+      this.#options.report({ kind: "echo", interfaceName: name, targets });
+    }
+  }
+
+  /** Gateways, what the configuration names, and the other nodes: their kernels answer, too. */
+  #hosts(): Host[] {
+    const now = performance.now();
+    if (now - this.#gatewaysAt > GATEWAYS_MS) {
+      this.#gatewaysAt = now;
+      this.#gateways = (this.#options.gateways ?? defaultGateways)();
+    }
+    const others = this.#hints
+      .filter(({ name }) => name !== this.#start?.node)
+      .slice(0, MEMBERS_ASKED)
+      .flatMap(({ endpoints }) => endpoints.map(({ address }) => ({ address })));
+    const named = this.#settings.witnesses.map((address) => ({ address }));
+    return [...this.#gateways, ...named, ...others];
   }
 }
 
-/** The address that a frame says its sender has. */
-function claimedBy(octets: Uint8Array): Address | undefined {
-  const decoded = decodeFrame(octets);
-  if (!decoded.ok) return undefined;
-  const frame = decoded.value;
-  if (frame.kind === "arp") return frame.packet.senderProtocolAddress;
-  const { message } = frame;
-  return message.kind === "neighborAdvertisement" ? message.targetAddress : undefined;
+/** Gives a time of the steps as milliseconds since 1970. */
+function wallClock(at: number): number {
+  return Math.round(Date.now() + at - performance.now());
 }

@@ -1,3 +1,4 @@
+import type { Address } from "../packet/address/address.ts";
 import type { Life } from "./claims.ts";
 import { ReplayWindow } from "./replay.ts";
 
@@ -14,8 +15,9 @@ export class Peer {
   mark = -Infinity;
   heardAt = -Infinity;
   pingAt = -Infinity;
-  /** Its newest sequence, and when I sent the newest of mine that it acknowledged. */
+  /** Its newest sequence and when it came, and when I sent the newest of mine that it acknowledged. */
   sequence = 0;
+  sequenceAt = -Infinity;
   acknowledged = 0;
   ackedSentAt = -Infinity;
   /** Since when its digests differ from mine. */
@@ -26,6 +28,13 @@ export class Peer {
   suspicion: Suspicion | undefined;
   witness: Witness | undefined;
   witnessAt = -Infinity;
+  /** Not heard, yet answering on the LAN: since when, and when that was last found. */
+  answeringSince = Infinity;
+  excusedAt = -Infinity;
+  /** The address that the LAN is asked for while it is heard, and how often in vain. */
+  checked: Address | undefined;
+  failures = 0;
+  unansweredSince = Infinity;
 
   /** A peer of which nothing was heard yet. */
   constructor(name: string, life: Life) {

@@ -9,10 +9,18 @@
  * - Do the actions in their order. Answer a frame only for what was activated, while no fence is up,
  *   and never one that the kernel stamped before the last fence ended or more than 100 ms ago.
  */
+import type { NodeReason } from "../api/reason.ts";
 import type { Address } from "../packet/address/address.ts";
+import type { MacAddress } from "../packet/address/mac.ts";
 import type { Candidacies } from "./candidacy.ts";
 import { ClaimTable, rankOf, type Claim, type Life, type Rank } from "./claims.ts";
-import { Outbox, type Action, type Context } from "./context.ts";
+import {
+  Outbox,
+  type Action,
+  type Context,
+  type FenceReason,
+  type WitnessPurpose,
+} from "./context.ts";
 import type { Hint } from "./joining.ts";
 import { idOfName, Membership, type Packet } from "./membership.ts";
 import type { Message, Versions } from "./messages.ts";
@@ -28,6 +36,8 @@ export interface ProtocolOptions {
   readonly life: Life;
   /** Milliseconds between two beats, 50 to 1000. */
   readonly interval: number;
+  /** Beats that may be missed, 3 to 20; as a rule 4. */
+  readonly multiplier?: number;
   readonly endpoints: readonly Endpoint[];
   readonly links: readonly Link[];
   readonly keyIds: readonly number[];
@@ -52,6 +62,7 @@ export type Event =
   | {
       readonly type: "witness";
       readonly subject: string;
+      readonly purpose: WitnessPurpose;
       /** The subject's MAC answered for one of the addresses; of one's own: anybody else's did. */
       readonly answered: boolean;
       /** Any frame of another host came in within the last two intervals. */
@@ -65,7 +76,7 @@ export type Event =
       readonly address: Address;
       readonly taken: boolean;
       readonly heard: boolean;
-      readonly by?: string;
+      readonly by?: MacAddress;
     }
   /** A member's MAC announced one of this speaker's addresses. */
   | { readonly type: "rival"; readonly address: Address; readonly node: string }
@@ -82,7 +93,9 @@ export type Event =
   | { readonly type: "drain"; readonly on: boolean; readonly deadline?: number }
   /** What keeps this speaker from taking addresses, for the others' verdicts. */
   | { readonly type: "plight"; readonly plight: Plight | undefined }
-  | { readonly type: "rebalance" };
+  | { readonly type: "rebalance" }
+  /** Another rhythm, as of {@link timingOf}. */
+  | { readonly type: "timing"; readonly interval: number; readonly multiplier: number };
 
 /** What a step gives. */
 export interface Step {
@@ -97,6 +110,24 @@ export interface AddressView {
   readonly claim: Claim | undefined;
   /** Why this speaker does not claim it although it is its turn. */
   readonly hindrance: Hindrance | undefined;
+  /** The host that uses it, as far as is known: with hindrance `conflict`. */
+  readonly usedBy: MacAddress | undefined;
+  /** Members that asked the LAN for this address of mine and heard no answer. */
+  readonly unansweredBy: readonly string[];
+}
+
+/** What keeps a member from owning addresses, or what is odd about it. */
+export type MemberReason = Extract<
+  NodeReason,
+  "SpeakerDead" | "Draining" | "Isolated" | "PeerUnreachableButAnswering" | "NotAnswering"
+>;
+
+/** What is the matter with a member. */
+export interface MemberView {
+  readonly reason: MemberReason;
+  /** In the time of the steps. */
+  readonly since: number;
+  readonly address?: Address;
 }
 
 /** One speaker's protocol. */
@@ -115,7 +146,7 @@ export class Protocol {
     this.#context = {
       self: name,
       life,
-      timing: timingOf(options.interval),
+      timing: timingOf(options.interval, options.multiplier),
       roster: new Roster(name, options.position),
       claims: new ClaimTable(),
       rank: options.rank ?? rankOf,
@@ -180,7 +211,40 @@ export class Protocol {
       owner: held?.node,
       claim: held?.claim,
       hindrance: this.#ownership.hindrance(address),
+      usedBy: this.#ownership.usedBy(address),
+      unansweredBy: this.#ownership.unansweredBy(address),
     };
+  }
+
+  /** Tells what is the matter with a member, this speaker included. */
+  memberView(name: string): MemberView | undefined {
+    const { roster } = this.#context;
+    const record = roster.get(name);
+    if (record === undefined || record.status === "joining" || record.status === "left") {
+      return undefined;
+    }
+    const since = roster.changedAt(name);
+    if (record.dead) return { reason: "SpeakerDead", since: roster.diedAt(name) };
+    if (record.deaf) return { reason: "Isolated", since };
+    const oddity = this.#membership.watch.oddity(name);
+    if (oddity !== undefined) return oddity;
+    return record.status === "draining" ? { reason: "Draining", since } : undefined;
+  }
+
+  /** This speaker hears nobody, is heard by nobody, or never met anybody though it should have. */
+  get isIsolated(): boolean {
+    const { fence } = this.#membership;
+    return this.own.deaf || fence.reason === "unheard" || fence.reason === "deaf" || this.#lone;
+  }
+
+  /** More than half of those that were there lately are. */
+  get isQuorate(): boolean {
+    return this.#context.roster.isQuorate(this.#context.now);
+  }
+
+  /** Takes out the round trips measured since the last call, in milliseconds. */
+  takeRoundTrips(): number[] {
+    return this.#membership.watch.takeRoundTrips();
   }
 
   /** Gives the members as this speaker sees them. */
@@ -199,7 +263,7 @@ export class Protocol {
   }
 
   /** Gives why nothing is answered at the moment. */
-  get fence(): string | undefined {
+  get fence(): FenceReason | undefined {
     return this.#membership.fence.reason;
   }
 
@@ -232,7 +296,7 @@ export class Protocol {
         this.#ownership.versionsChanged();
         return;
       case "witness":
-        this.#membership.witness(event.subject, { at: now, ...event });
+        this.#membership.witness(event.subject, { at: now, ...event }, event.purpose);
         return;
       case "probed":
         this.#ownership.probed(event.address, event);
@@ -261,6 +325,9 @@ export class Protocol {
       case "rebalance":
         this.#ownership.rebalance();
         return;
+      case "timing":
+        this.#membership.retimed(timingOf(event.interval, event.multiplier));
+        return;
     }
   }
 
@@ -268,7 +335,17 @@ export class Protocol {
     const { status } = this.#membership.own;
     if (status === "left") return;
     if (status !== "joining") this.#membership.amend({ status: on ? "draining" : "active" });
+    else if (deadline !== undefined) {
+      // It owns nothing and nobody counts on it.
+      this.#leave(0);
+      return;
+    }
     this.#ownership.drain(on, deadline);
+  }
+
+  #leave(forced: number): void {
+    this.#membership.amend({ status: "left" });
+    this.#context.actions.push({ type: "left", forced });
   }
 
   #noticeFence(): void {
@@ -320,10 +397,8 @@ export class Protocol {
       isRebalancing: () => this.#membership.own.rebalancing,
       isNeighbour: (name: string) => this.#membership.watch.watched.has(name),
       setRebalancing: (on: boolean) => this.#membership.amend({ rebalancing: on }),
-      leave: (forced: number) => {
-        this.#membership.amend({ status: "left" });
-        this.#context.actions.push({ type: "left", forced });
-      },
+      leave: (forced: number) => this.#leave(forced),
+      lastSign: (name: string) => this.#membership.lastSign(name),
       spread: (claim: Claim) => {
         this.#membership.gossip.spreadClaim(claim);
       },

@@ -12,9 +12,11 @@ import {
   type Command,
   type InterfaceNews,
   type MemberNews,
+  type MoveNews,
   type OwnerNews,
   type Report,
   type ResponderCounters,
+  type SelfNews,
 } from "./thread-protocol.ts";
 
 /** What the client tells of. */
@@ -30,6 +32,10 @@ export interface ResponderClientOptions {
   readonly owners?: (owners: readonly OwnerNews[]) => void;
   /** Members came, went or changed. */
   readonly membersChanged?: () => void;
+  /** Addresses changed hands here. */
+  readonly moved?: (moves: readonly MoveNews[]) => void;
+  /** Hosts are to be asked by ICMP. */
+  readonly echo?: (request: Extract<Report, { kind: "echo" }>) => void;
   /** The outcome of a probe. */
   readonly probed?: (outcome: Extract<Report, { kind: "probed" }>) => void;
   /** The thread ended though nobody told it to; ends the process unless said otherwise. */
@@ -73,6 +79,7 @@ export class ResponderClient {
   readonly #left = Promise.withResolvers<number>();
   #interfaces: readonly InterfaceNews[] = [];
   #members: readonly MemberNews[] = [];
+  #self: SelfNews | undefined;
   #ready = false;
   #stopping = false;
   #ended = false;
@@ -106,15 +113,20 @@ export class ResponderClient {
     return this.#members;
   }
 
+  /** How this speaker itself stands; undefined before it talks to the others. */
+  get self(): SelfNews | undefined {
+    return this.#self;
+  }
+
   /** Whether the speaker of a node is a live member, as this one sees it. */
   isLive(node: string): boolean {
     return this.#members.some(({ name, live }) => live && name === node);
   }
 
-  /** Hands every address over to the other speakers. @returns how many nobody took in time */
-  async drain(withinMs: number): Promise<number> {
+  /** Hands every address over to the other speakers, and leaves. @returns how many nobody took */
+  async leave(withinMs: number): Promise<number> {
     if (this.#ended) return 0;
-    this.post({ kind: "drain", withinMs });
+    this.post({ kind: "leave", withinMs });
     return await this.#left.promise;
   }
 
@@ -165,7 +177,14 @@ export class ResponderClient {
         this.#options.owners?.(report.owners);
         break;
       case "members":
+        this.#self = report.self;
         this.#membersChanged(report.members);
+        break;
+      case "moves":
+        this.#options.moved?.(report.moves);
+        break;
+      case "echo":
+        this.#options.echo?.(report);
         break;
       case "left":
         this.#left.resolve(report.forced);

@@ -91,8 +91,11 @@ function watchFrom(excluded: readonly string[]): InterfaceWatch {
 
 function reportCounters(): void {
   const { counters, more } = announcing.takeCounters();
-  const happened = counters.interfaces.length + counters.addresses.length > 0;
-  if (happened) report({ kind: "counters", counters });
+  const conversation = participant.takeCounts();
+  const happened =
+    counters.interfaces.length + counters.addresses.length + (conversation?.received ?? 0) > 0;
+  if (happened)
+    report({ kind: "counters", counters: { ...counters, ...(conversation && { conversation }) } });
   counting = setTimeout(reportCounters, more ? MORE_COUNTERS_MS : COUNTERS_MS);
 }
 
@@ -148,7 +151,12 @@ port.on("message", (command: Command) => {
     case "keys":
     case "hints":
     case "candidacies":
+    case "settings":
+    case "versions":
+    case "echoed":
+    case "plight":
     case "drain":
+    case "leave":
       participant.take(command);
       break;
   }

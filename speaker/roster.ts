@@ -87,6 +87,8 @@ interface Member {
   digest: Digest;
   diedAt: number;
   roseAt: number;
+  /** When what it says of its own condition last changed. */
+  changedAt: number;
 }
 
 /** Tells whether a record counts: of a member that is alive and neither joining nor gone. */
@@ -201,6 +203,11 @@ export class Roster {
     return this.#members.get(name)?.roseAt ?? -Infinity;
   }
 
+  /** Tells when a member's status, or whether it hears anything, last changed. */
+  changedAt(name: string): number {
+    return this.#members.get(name)?.changedAt ?? -Infinity;
+  }
+
   /** Tells whether the live are more than half of the live and the recently dead. */
   isQuorate(now: number): boolean {
     let lost = 0;
@@ -264,7 +271,13 @@ export class Roster {
   }
 
   #insert(record: MemberRecord, now: number): void {
-    const member = { record, digest: digestOfRecord(record), diedAt: now, roseAt: -Infinity };
+    const member = {
+      record,
+      digest: digestOfRecord(record),
+      diedAt: now,
+      roseAt: -Infinity,
+      changedAt: now,
+    };
     this.#members.set(record.name, member);
     this.#nameOfLife.set(record.life, record.name);
     this.#settle(member, now);
@@ -277,6 +290,7 @@ export class Roster {
       this.#nameOfLife.delete(before.life);
       this.#nameOfLife.set(record.life, record.name);
     }
+    if (record.status !== before.status || record.deaf !== before.deaf) member.changedAt = now;
     if (record.dead && !before.dead) member.diedAt = now;
     if (!record.dead && before.dead) member.roseAt = now;
     member.record = record;

@@ -7,7 +7,7 @@ import type { Message, Welcome } from "./messages.ts";
 import type { MemberRecord } from "./roster.ts";
 
 const HEADER = 3;
-const BEAT = 4 + 4 + 4 + 1 + 4 + 4 + 3 * 8 + 4 * 8;
+const BEAT = 4 + 4 + 4 + 1 + 4 + 2 + 4 + 3 * 8 + 4 * 8;
 const utf8 = new TextEncoder();
 
 function textSize(text: string): number {
@@ -96,6 +96,8 @@ function sizeOfBody(message: Message): number {
       return sizeOfRecord(message.record) + sizeOfClaims(message.claims);
     case "contest":
       return addressSize(message.address) + 1 + 32;
+    case "unanswered":
+      return addressSize(message.address);
     case "start":
       return 0;
   }

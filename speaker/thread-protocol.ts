@@ -7,7 +7,12 @@ import type { MacAddress } from "../packet/address/mac.ts";
 import type { BpfInstruction } from "../packet/wire/bpf.ts";
 import { compileFilter } from "../packet/wire/filter.ts";
 import type { Pace } from "./announcer.ts";
+import type { Cause, FenceReason } from "./context.ts";
 import type { Hint } from "./joining.ts";
+import type { Versions } from "./messages.ts";
+import type { Hindrance } from "./ownership.ts";
+import type { MemberReason } from "./protocol.ts";
+import type { Link, MemberStatus, Plight } from "./roster.ts";
 import type { AddressTraffic, FrameTraffic } from "./traffic.ts";
 
 /** One address of the table. */
@@ -48,15 +53,66 @@ export interface OwnerNews {
   readonly address: Address;
   readonly owner?: string;
   readonly term: number;
-  /** Why nobody does although somebody could, in a word. */
-  readonly hindrance?: string;
+  /** Why this speaker, whose turn it is, does not claim it at the moment. */
+  readonly hindrance?: Hindrance;
+  /** With hindrance `conflict`: the host that uses the address. */
+  readonly usedBy?: MacAddress;
+  /** The owner looks for a successor, and answers meanwhile. */
+  readonly giving?: boolean;
+  /** Of an own address: members that asked the LAN for it and heard no answer (NotAnswering). */
+  readonly unansweredBy?: readonly string[];
 }
 
-/** A member as this speaker sees it. */
+/** A member as this speaker sees it; this speaker itself is among them. */
 export interface MemberNews {
   readonly name: string;
+  /** It counts: neither dead nor joining nor gone. */
   readonly live: boolean;
-  readonly status: string;
+  readonly status: MemberStatus;
+  /** Absent: nothing is the matter, or it is joining. `Isolated`: it says that it hears nobody. */
+  readonly reason?: MemberReason;
+  /** When that began; milliseconds since 1970. */
+  readonly since?: number;
+  /** What keeps it from taking addresses, in its own word. */
+  readonly plight?: Plight;
+  /** With reason `NotAnswering`: the address that was asked for. */
+  readonly address?: Address;
+  /** Its links that are up and have carrier; see `linkExclusions` in `candidacy.ts`. */
+  readonly links: readonly Link[];
+  /** Ids of the keys that it accepts, newest last. */
+  readonly keyIds: readonly number[];
+}
+
+/** How this speaker itself stands. */
+export interface SelfNews {
+  readonly status: MemberStatus;
+  /** Why nothing is answered at the moment. */
+  readonly fence?: FenceReason;
+  /** It hears nobody, or nobody hears it, or it never met anybody though it should have. */
+  readonly isolated: boolean;
+  /** More than half of those that were there lately are. */
+  readonly quorate: boolean;
+}
+
+/** An address that this speaker has begun or ceased to answer for. */
+export interface MoveNews {
+  readonly address: Address;
+  readonly taken: boolean;
+  readonly cause: Cause;
+  /** Of a takeover: milliseconds since the last sign of life of the member that held it. */
+  readonly tookMs?: number;
+}
+
+/** What the speakers' conversation counted since the last report. */
+export interface ConversationCounts {
+  readonly sent: number;
+  readonly received: number;
+  /** What happened, by name: `suspicions`, `deaths found`, `fence stall`, `dropped replayed`, … */
+  readonly events: Readonly<Record<string, number>>;
+  /** Datagrams that were not even opened, by reason: see `OpenReason` in `seal.ts`; `malformed`. */
+  readonly refused: Readonly<Record<string, number>>;
+  /** Milliseconds from a heartbeat to its acknowledgement by the member, where one came. */
+  readonly roundTrips: readonly number[];
 }
 
 /** What the main thread says. */
@@ -87,11 +143,28 @@ export type Command =
       readonly node: string;
       /** Keeps clusters apart that have the same key. */
       readonly cluster: string;
-      /** Milliseconds between two heartbeats. */
-      readonly interval: number;
       /** Oldest first. */
       readonly keys: readonly Uint8Array[];
     }
+  /** How the conversation goes; a change takes effect at once. Without it: the defaults. */
+  | {
+      readonly kind: "settings";
+      /** Milliseconds between two heartbeats, 50 to 1000. */
+      readonly intervalMs: number;
+      /** So many missed heartbeats make a member suspect, 3 to 20. */
+      readonly multiplier: number;
+      /** Hosts of the LAN that show by their answer that we are not cut off, besides the gateways. */
+      readonly witnesses: readonly Address[];
+      /** Once it has grown, addresses are spread anew; the first one seen tells nothing. */
+      readonly rebalance: number;
+    }
+  /**
+   * How new the view of the API is that the candidacies posted so far rest on: resourceVersions of
+   * Services, EndpointSlices, Nodes and the configuration, 0n for what was not read yet.
+   */
+  | { readonly kind: "versions"; readonly versions: Versions }
+  /** The host answered an echo request that the report `echo` asked for. */
+  | { readonly kind: "echoed"; readonly interfaceName: string; readonly target: Address }
   | { readonly kind: "keys"; readonly keys: readonly Uint8Array[] }
   /** Nodes that should run a speaker, ourselves among them. */
   | { readonly kind: "hints"; readonly hints: readonly Hint[] }
@@ -101,8 +174,12 @@ export type Command =
       readonly set: readonly CandidacyEntry[];
       readonly delete: readonly Address[];
     }
-  /** Hand everything over and leave, within so many milliseconds; see the report `left`. */
-  | { readonly kind: "drain"; readonly withinMs: number }
+  /** Hand everything over and stay a member (on), or be a candidate as ever (off). */
+  | { readonly kind: "drain"; readonly on: boolean }
+  /** What keeps this node from taking addresses, for the others' verdicts; absent: nothing. */
+  | { readonly kind: "plight"; readonly plight?: Plight }
+  /** Hand everything over and leave, within so many milliseconds; see the report `left`. Final. */
+  | { readonly kind: "leave"; readonly withinMs: number }
   /** Answers the report `compile`. */
   | ({
       readonly kind: "filter";
@@ -129,6 +206,7 @@ export interface InterfaceCounts extends FrameTraffic {
 export interface ResponderCounters {
   readonly interfaces: readonly InterfaceCounts[];
   readonly addresses: readonly AddressTraffic[];
+  readonly conversation?: ConversationCounts;
 }
 
 /** What the responder thread says. */
@@ -146,7 +224,12 @@ export type Report =
   | { readonly kind: "probed"; readonly address: Address; readonly takenBy?: MacAddress }
   /** The owners of addresses may have changed. */
   | { readonly kind: "owners"; readonly owners: readonly OwnerNews[] }
-  | { readonly kind: "members"; readonly members: readonly MemberNews[] }
+  /** Addresses changed hands here, in the order in which they did. */
+  | { readonly kind: "moves"; readonly moves: readonly MoveNews[] }
+  /** Members came, went or changed; all of them. */
+  | { readonly kind: "members"; readonly members: readonly MemberNews[]; readonly self: SelfNews }
+  /** To be asked by ICMP whether they hear us; see the command `echoed`. */
+  | { readonly kind: "echo"; readonly interfaceName: string; readonly targets: readonly Address[] }
   /** Everything is handed over, but for so many addresses: the grace is over. */
   | { readonly kind: "left"; readonly forced: number }
   /** Another host claims an address that we announce. */

@@ -17,10 +17,14 @@ export interface Timing {
   readonly lease: number;
   /** Not acknowledged by anybody for so long: nobody hears me. */
   readonly unheard: number;
+  /** How long a member that takes me for a neighbour is treated as one. */
+  readonly guest: number;
 }
 
-/** Shortest and longest interval that may be configured. */
-export const INTERVAL_RANGE_MS = { minimum: 50, maximum: 1000 } as const;
+/** Shortest and longest interval that may be configured, and the usual one. */
+export const INTERVAL_RANGE_MS = { minimum: 50, maximum: 1000, default: 100 } as const;
+/** Heartbeats that may be missed: fewest, most, as a rule. */
+export const MULTIPLIER_RANGE = { minimum: 3, maximum: 20, default: 4 } as const;
 
 /** A loop that comes so much later than it wanted has stood still. */
 export const LOOP_GAP_MS = 60;
@@ -30,8 +34,6 @@ export const FENCE_PING_MS = 15;
 export const FENCE_SILENCE_MS = 100;
 /** A fenced speaker waits so long for its tables to become equal to its neighbours'. */
 export const FENCE_PULL_MS = 200;
-/** How long a member that takes me for a neighbour is treated as one. */
-export const GUEST_MS = 1000;
 /** Suspicion: asks, and the patience of a PingFor and of who carries it out. */
 export const ASK_INTERVAL_MS = 10;
 export const ASKS = 3;
@@ -71,24 +73,40 @@ export const START_GRACE_MS = 200;
 /** Two announcements of one address are so far apart at least. */
 export const ANNOUNCE_MS = 100;
 
+/** The LAN is asked for one address of each neighbour so often, beside everything else. */
+export const CHECK_MS = 1000;
+/** So many checks in a row without an answer, though frames come in, make a member `NotAnswering`. */
+export const CHECKS = 3;
+/** What others say of an own address is forgotten after so long. */
+export const UNANSWERED_MS = 4000;
+/** A member that cannot be reached and answers on the LAN is said to be so for so long. */
+export const ANSWERING_MS = 3000;
+
 /**
- * Gives the durations that follow from an interval.
- * @throws RangeError outside {@link INTERVAL_RANGE_MS}.
+ * Gives the durations that follow from an interval and from how many beats may be missed. A
+ * neighbour is suspected a fifth of an interval after the last of them was due, and pinged for the
+ * last one and a half.
+ * @throws RangeError outside {@link INTERVAL_RANGE_MS} or {@link MULTIPLIER_RANGE}.
  */
-export function timingOf(interval: number): Timing {
-  const { minimum, maximum } = INTERVAL_RANGE_MS;
-  if (!(interval >= minimum && interval <= maximum)) {
-    throw new RangeError(`the heartbeat interval is ${interval} ms: give ${minimum} to ${maximum}`);
-  }
+export function timingOf(interval: number, multiplier: number = MULTIPLIER_RANGE.default): Timing {
+  within("heartbeat interval in milliseconds", interval, INTERVAL_RANGE_MS);
+  within("number of missed heartbeats", multiplier, MULTIPLIER_RANGE);
   return {
     interval,
     contact: 2 * interval,
-    ping: 2.5 * interval,
-    suspect: 4.2 * interval,
-    evidence: 4 * interval,
+    ping: (multiplier - 1.5) * interval,
+    suspect: (multiplier + 0.2) * interval,
+    evidence: multiplier * interval,
     vote: Math.max(45, interval / 2),
     lonely: 1.2 * interval,
-    lease: 3 * interval,
-    unheard: 8 * interval,
+    lease: (multiplier - 1) * interval,
+    unheard: 2 * multiplier * interval,
+    guest: Math.max(1000, 3 * interval),
   };
+}
+
+function within(what: string, value: number, range: { minimum: number; maximum: number }): void {
+  const { minimum, maximum } = range;
+  if (value >= minimum && value <= maximum) return;
+  throw new RangeError(`the ${what} is ${value}: give ${minimum} to ${maximum}`);
 }

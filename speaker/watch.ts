@@ -7,17 +7,30 @@
  * - None answers: three strangers ping the suspect; one says "not heard" and none "heard": dead.
  * - A suspect whose MAC still answers on the LAN for its addresses is not dead, whatever is not heard
  *   of it: a firewall, a wrong key. Nobody takes its addresses, or two would answer.
+ * - One address of each neighbour that is heard is asked for on the LAN once a second: the beats may
+ *   travel another link than its addresses live on. Nothing follows from it but a reason.
  * - Nobody answers anything: the alone rule. Dead only if the suspect's MAC does not answer on the
  *   LAN and frames of others still come in.
  */
+import type { Address } from "../packet/address/address.ts";
 import { count, sample, type Context } from "./context.ts";
 import { Contact } from "./contact.ts";
 import type { Ask, Beat, Evidence, PingFor, PingResult, Standing } from "./messages.ts";
 import { Peer, type Suspicion, type Witness } from "./peer.ts";
 import type { MemberRecord } from "./roster.ts";
-import { ASK_INTERVAL_MS, ASKS, GUEST_MS, PING_FOR_MS, PING_FOR_PATIENCE_MS } from "./timing.ts";
+import {
+  ANSWERING_MS,
+  ASK_INTERVAL_MS,
+  ASKS,
+  CHECK_MS,
+  CHECKS,
+  PING_FOR_MS,
+  PING_FOR_PATIENCE_MS,
+} from "./timing.ts";
 
 const SENT_MEMORY = 256;
+/** Round trips kept until somebody asks for them. */
+const ROUND_TRIPS = 256;
 /** Addresses of a suspect that the LAN is asked for. */
 const WITNESS_ADDRESSES = 8;
 /** Members believed dead that are tried by chance, beside the ideal neighbours. */
@@ -35,6 +48,16 @@ export interface WatchHost {
   wanted(): readonly string[];
   beatFields(): Pick<Beat, "own" | "table" | "members" | "joining" | "versions">;
   died(name: string, alone: boolean): void;
+  /** Something is the matter with a member, or no longer, that does not change its standing. */
+  noticed(name: string): void;
+}
+
+/** What is odd about a neighbour that is not dead. */
+export interface Oddity {
+  readonly reason: "PeerUnreachableButAnswering" | "NotAnswering";
+  readonly since: number;
+  /** The address that was asked for in vain. */
+  readonly address?: Address;
 }
 
 interface Errand {
@@ -61,6 +84,8 @@ export class Watch {
   #hearsSince = Infinity;
   #wantedKey: unknown;
   #errands: Errand[] = [];
+  #checkAt: number;
+  #roundTrips: number[] = [];
 
   /** Watches nobody yet. */
   constructor(host: WatchHost, now: number) {
@@ -71,6 +96,34 @@ export class Watch {
     // Beats of all nodes shall not fall together.
     this.#beatAt = now + host.context.random() * interval;
     this.#healAt = now + host.context.random() * 5 * interval;
+    this.#checkAt = now + host.context.random() * CHECK_MS;
+  }
+
+  /** Another interval is in force: what was measured by the old one accuses nobody. */
+  retimed(): void {
+    const { now, timing } = this.#context;
+    this.contact.setLimit(timing.contact);
+    this.#beatAt = Math.min(this.#beatAt, now + timing.interval);
+    this.absolve();
+  }
+
+  /** Takes out the round trips measured since the last call, in milliseconds. */
+  takeRoundTrips(): number[] {
+    const taken = this.#roundTrips;
+    this.#roundTrips = [];
+    return taken;
+  }
+
+  /** Tells what is odd about a neighbour. */
+  oddity(name: string): Oddity | undefined {
+    const peer = this.watched.get(name);
+    if (peer === undefined) return undefined;
+    const { answeringSince, excusedAt, unansweredSince, checked } = peer;
+    if (answeringSince !== Infinity && this.#context.now - excusedAt < ANSWERING_MS) {
+      return { reason: "PeerUnreachableButAnswering", since: answeringSince };
+    }
+    if (unansweredSince === Infinity || checked === undefined) return undefined;
+    return { reason: "NotAnswering", since: unansweredSince, address: checked };
   }
 
   /** The sequence that the next packet will carry. */
@@ -88,21 +141,30 @@ export class Watch {
     peer.mark = this.contact.time;
     peer.witness = undefined;
     peer.suspicion = undefined;
+    if (peer.answeringSince !== Infinity) {
+      peer.answeringSince = Infinity;
+      this.#host.noticed(peer.name);
+    }
     if (this.#errands.length > 0) this.#finishErrands(peer.name, true);
   }
 
   /** Takes a Beat, Ping or Pong in. */
   beat(peer: Peer, beat: Beat): void {
     const { now } = this.#context;
-    if (beat.sequence > peer.sequence) peer.sequence = beat.sequence;
+    if (beat.sequence > peer.sequence) {
+      peer.sequence = beat.sequence;
+      peer.sequenceAt = now;
+    }
     if (beat.ack > peer.acknowledged && beat.ack <= this.#sequence) {
       peer.acknowledged = beat.ack;
       if (this.#sequence - beat.ack < SENT_MEMORY) {
         peer.ackedSentAt = this.#sentAt[beat.ack % SENT_MEMORY] ?? -Infinity;
+        const roundTrip = now - peer.ackedSentAt - beat.ackAgeMs;
+        if (this.#roundTrips.length < ROUND_TRIPS) this.#roundTrips.push(Math.max(0, roundTrip));
       }
     }
     if (beat.type === "beat") {
-      peer.guestUntil = now + GUEST_MS;
+      peer.guestUntil = now + this.#context.timing.guest;
       if (!this.watched.has(peer.name)) this.watched.set(peer.name, peer);
     } else if (beat.type === "ping") {
       this.send(peer.name, "pong");
@@ -204,6 +266,31 @@ export class Watch {
     peer.suspicion = undefined;
   }
 
+  /** Takes what the LAN says of an address of a neighbour that is heard. */
+  checked(subject: string, { answered, heard }: Witness): void {
+    const peer = this.watched.get(subject);
+    const address = peer?.checked;
+    if (peer === undefined || address === undefined) return;
+    const { claims, outbox, now, timing } = this.#context;
+    const isHeld = claims.held(peer.life, address) !== undefined;
+    if (answered || !isHeld) {
+      if (peer.unansweredSince !== Infinity) this.#host.noticed(subject);
+      peer.failures = 0;
+      peer.unansweredSince = Infinity;
+      peer.checked = undefined;
+      return;
+    }
+    // Where no frame comes in, or it is not heard either, silence says nothing of it.
+    if (!heard || now - peer.heardAt > timing.contact) return;
+    peer.failures++;
+    if (peer.failures < CHECKS) return;
+    outbox.send(subject, { type: "unanswered", address });
+    if (peer.unansweredSince !== Infinity) return;
+    peer.unansweredSince = now;
+    count(this.#context, "addresses not answered for");
+    this.#host.noticed(subject);
+  }
+
   /** Takes what the LAN says of a suspect. */
   witness(subject: string, witness: Witness): void {
     if (!witness.heard) this.contact.heardNothing();
@@ -222,7 +309,14 @@ export class Watch {
 
   /** It lives, only our packets do not pass: it is pinged on and suspected again. */
   #excuse(peer: Peer): void {
-    count(this.#context, "unreachable but answering");
+    const { now } = this.#context;
+    if (now - peer.excusedAt >= ANSWERING_MS || peer.answeringSince === Infinity) {
+      peer.answeringSince = now;
+      peer.excusedAt = now;
+      count(this.#context, "unreachable but answering");
+      this.#host.noticed(peer.name);
+    }
+    peer.excusedAt = now;
     peer.mark = this.contact.time - this.#context.timing.ping;
     peer.suspicion = undefined;
   }
@@ -237,7 +331,30 @@ export class Watch {
       if (claim.released) continue;
       if (addresses.push(claim.address) >= WITNESS_ADDRESSES) break;
     }
-    actions.push({ type: "witness", subject: peer.name, addresses });
+    actions.push({ type: "witness", subject: peer.name, addresses, purpose: "suspicion" });
+  }
+
+  /** Asks the LAN for one address of each neighbour that is heard. */
+  #checkAll(): void {
+    const { now, actions, roster, self } = this.#context;
+    this.#checkAt = now + CHECK_MS;
+    if (!roster.isLive(self)) return;
+    for (const peer of this.watched.values()) {
+      peer.checked ??= this.#someAddress(peer);
+      if (peer.checked === undefined || !roster.isLive(peer.name)) continue;
+      const addresses = [peer.checked];
+      actions.push({ type: "witness", subject: peer.name, addresses, purpose: "check" });
+    }
+  }
+
+  /** Any address that a member holds, by chance. */
+  #someAddress(peer: Peer): Address | undefined {
+    const { claims, random } = this.#context;
+    let place = Math.floor(random() * claims.count(peer.life));
+    for (const claim of claims.records(peer.life)) {
+      if (!claim.released && place-- <= 0) return claim.address;
+    }
+    return undefined;
   }
 
   /** Keeps the set of neighbours in step with the rings. */
@@ -278,6 +395,7 @@ export class Watch {
     if (this.#beatAt <= now) this.#beatAt = now + timing.interval;
     this.#number();
     for (const name of this.watched.keys()) this.send(name, "beat");
+    if (now >= this.#checkAt) this.#checkAll();
     this.#noticeUnheard();
   }
 
@@ -490,6 +608,8 @@ export class Watch {
     const own = this.#host.ownRecord();
     const record = roster.get(to);
     const fields = this.#host.beatFields();
+    const peer = this.#host.peer(to);
+    const hasAck = peer !== undefined && peer.sequence > 0;
     return {
       type,
       epoch: own.epoch,
@@ -497,7 +617,8 @@ export class Watch {
       sequence: this.#sequence,
       unheard: this.isUnheard,
       joining: fields.joining,
-      ack: this.#host.peer(to)?.sequence ?? 0,
+      ack: peer?.sequence ?? 0,
+      ackAgeMs: hasAck ? Math.min(6553.5, this.#context.now - peer.sequenceAt) : 0,
       standing: standingOf(record),
       standingRefutation: record?.refutation ?? 0,
       own: fields.own,

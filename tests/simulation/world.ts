@@ -358,7 +358,7 @@ export class SimNode {
         for (const address of action.addresses) world.announce(address, this);
         return;
       case "witness":
-        world.witness(this, action.subject, action.addresses);
+        world.witness(this, action);
         return;
       case "probe":
         world.probe(this, action.address);
@@ -638,7 +638,8 @@ export class World {
     return isThere && !lan.noEgress.has(node) && !lan.noIngress.has(node);
   }
 
-  witness(node: SimNode, subject: string, addresses: readonly Address[]): void {
+  witness(node: SimNode, question: Extract<Action, { type: "witness" }>): void {
+    const { subject, addresses, purpose } = question;
     const { life } = node;
     this.after(between(this.random, 30, 60), () => {
       if (node.life !== life) return;
@@ -648,6 +649,7 @@ export class World {
       node.take({
         type: "witness",
         subject,
+        purpose,
         answered,
         heard: this.hears(node),
         reached: this.reaches(node),
@@ -663,8 +665,9 @@ export class World {
       const heard = this.hears(node);
       if (other === undefined) node.take({ type: "probed", address, taken: false, heard });
       else {
-        const by = other.links[0]?.mac ?? "";
-        node.take({ type: "probed", address, taken: true, heard, by });
+        const by = other.links[0]?.mac;
+        const known = by === undefined ? {} : { by };
+        node.take({ type: "probed", address, taken: true, heard, ...known });
       }
     });
   }

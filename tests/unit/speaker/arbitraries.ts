@@ -90,6 +90,7 @@ const beat: fc.Arbitrary<Beat> = fc.record(
     unheard: fc.boolean(),
     joining: fc.boolean(),
     ack: u32,
+    ackAgeMs: fc.integer({ min: 0, max: 0xffff }).map((tenths) => tenths / 10),
     standing: fc.constantFrom("unknown", "alive", "dead"),
     standingRefutation: u32,
     own: digest,
@@ -139,6 +140,7 @@ export const message: fc.Arbitrary<Message> = fc.oneof(
   of("page", { record, claims: many(claim) }),
   of("contest", { address, absent: fc.boolean(), versions }),
   of("start", {}),
+  of("unanswered", { address }),
 );
 
 export { u8 };

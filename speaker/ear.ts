@@ -1,0 +1,141 @@
+/**
+ * Asks the LAN, in the responder thread: whether certain MAC addresses answer for addresses, and
+ * whether any frame of another host comes in at all. Asked is by ARP Probes and their like of
+ * Neighbor Discovery, which change no neighbour's table; all hosts asked, speakers or not, answer
+ * those from their kernels. An ICMP echo, which only the main thread can send, is a second source:
+ * slower, not waited for, and taken when it comes.
+ */
+import type { Address } from "../packet/address/address.ts";
+import { decodeMac, type MacAddress } from "../packet/address/mac.ts";
+import type { Link, OpenLink } from "../packet/link/link.ts";
+import { announcementFrames } from "../packet/wire/announcement.ts";
+import { ETHERNET_FIELD } from "../packet/wire/ethernet.ts";
+import { decodeFrame } from "../packet/wire/frame.ts";
+import { interfacesFor } from "./announcing.ts";
+import type { Testimony } from "./conversation.ts";
+import type { UsableInterface } from "./interfaces.ts";
+
+/** How long the LAN is listened to for an answer. */
+const LISTEN_MS = 60;
+/** An answer to an echo counts for so long. */
+const ECHO_MS = 200;
+
+/** A host that shows by its answer that we are not cut off, and where it is asked. */
+export interface Host {
+  readonly address: Address;
+  /** Absent: where the networks of the interfaces say. */
+  readonly interfaceName?: string;
+}
+
+/** What the LAN is asked. */
+export interface Question {
+  readonly addresses: readonly Address[];
+  /** Interfaces that an address may be answered for on, by name; absent: all. */
+  readonly allowed: (address: Address) => readonly string[] | undefined;
+  /** Whose answers count; undefined: anybody's. */
+  readonly macs: ReadonlySet<MacAddress> | undefined;
+  /** Asked for only to hear anything at all. */
+  readonly hosts: readonly Host[];
+}
+
+/** What the ear is given. */
+export interface EarOptions {
+  readonly openLink: (interfaceName: string) => OpenLink;
+  readonly usable: () => readonly UsableInterface[];
+  readonly now: () => number;
+}
+
+interface Asked {
+  readonly facts: UsableInterface;
+  readonly addresses: ReadonlySet<Address>;
+  readonly hosts: ReadonlySet<Address>;
+}
+
+/** Listens to the LAN. */
+export class Ear {
+  readonly #options: EarOptions;
+  /** When a host last answered an echo, by interface. */
+  readonly #echoes = new Map<string, number>();
+
+  /** Opens nothing yet. */
+  constructor(options: EarOptions) {
+    this.#options = options;
+  }
+
+  /** A host answered an echo request. */
+  echoed(interfaceName: string): void {
+    this.#echoes.set(interfaceName, this.#options.now());
+  }
+
+  /**
+   * Asks and listens a while, on the interfaces that reach the addresses; of no address, on all. An
+   * interface that cannot be opened hears nothing.
+   */
+  async ask(question: Question): Promise<Testimony> {
+    const found = { answered: false, heard: false, reached: false };
+    const asked = this.#plan(question);
+    const links = asked.flatMap((each) => this.#listen(each, question.macs, found) ?? []);
+    await new Promise((resolve) => setTimeout(resolve, LISTEN_MS));
+    for (const link of links) link[Symbol.dispose]();
+    const since = this.#options.now() - ECHO_MS;
+    const isEchoed = asked.some(({ facts }) => (this.#echoes.get(facts.name) ?? -Infinity) > since);
+    return { ...found, heard: found.heard || isEchoed, reached: found.reached || isEchoed };
+  }
+
+  /** Gives the interfaces to ask on, and what is asked there. */
+  #plan({ addresses, allowed, hosts }: Question): Asked[] {
+    const usable = this.#options.usable();
+    const near = addresses.map((address) => ({
+      address,
+      names: interfacesFor(address, allowed(address), usable),
+    }));
+    const reaching = hosts.map(({ address, interfaceName }) => ({
+      address,
+      names:
+        interfaceName === undefined ? interfacesFor(address, undefined, usable) : [interfaceName],
+    }));
+    return usable.flatMap((facts) => {
+      const on = (list: typeof near) =>
+        new Set(list.flatMap(({ address, names }) => (names.includes(facts.name) ? address : [])));
+      const own = on(near);
+      // What is heard on another link tells nothing of this one.
+      if (addresses.length > 0 && own.size === 0) return [];
+      return { facts, addresses: own, hosts: on(reaching) };
+    });
+  }
+
+  #listen(
+    { facts, addresses, hosts }: Asked,
+    macs: ReadonlySet<MacAddress> | undefined,
+    found: { answered: boolean; heard: boolean; reached: boolean },
+  ): Link | undefined {
+    try {
+      const link = this.#options.openLink(facts.name)({
+        frame: ({ octets }) => {
+          const mac = decodeMac(octets, ETHERNET_FIELD.source);
+          if (mac === facts.mac) return;
+          found.heard = true;
+          const claimed = claimedBy(octets);
+          if (claimed === undefined) return;
+          found.reached ||= hosts.has(claimed) || addresses.has(claimed);
+          found.answered ||= addresses.has(claimed) && (macs?.has(mac) ?? true);
+        },
+      });
+      const all = new Set([...addresses, ...hosts]);
+      link.sendBatch([...all].flatMap((each) => announcementFrames("probe", each, facts)));
+      return link;
+    } catch {
+      return undefined; // as said above
+    }
+  }
+}
+
+/** The address that a frame says its sender has. */
+function claimedBy(octets: Uint8Array): Address | undefined {
+  const decoded = decodeFrame(octets);
+  if (!decoded.ok) return undefined;
+  const frame = decoded.value;
+  if (frame.kind === "arp") return frame.packet.senderProtocolAddress;
+  const { message } = frame;
+  return message.kind === "neighborAdvertisement" ? message.targetAddress : undefined;
+}
