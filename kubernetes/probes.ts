@@ -27,8 +27,17 @@ export interface ProbeOptions {
   readonly readyz?: readonly Check[];
 }
 
+/** What is asked of a further path. */
+export interface Question {
+  readonly query: URLSearchParams;
+  /** The header of that name. */
+  readonly accept: string | undefined;
+}
+
 /** What a further path answers. */
 export interface ServedDocument {
+  /** 200 without it. */
+  readonly status?: number;
   readonly contentType: string;
   readonly body: Uint8Array | string;
 }
@@ -37,7 +46,7 @@ export interface ServedDocument {
 export interface Probes {
   readonly port: number;
   /** Answers `GET` of a further path, such as `/exchanges.pcap`. */
-  serve(path: string, read: () => Promise<ServedDocument>): void;
+  serve(path: string, read: Read): void;
   /** Adds checks while running. */
   add(kind: "healthz" | "readyz", ...checks: readonly Check[]): void;
   close(): Promise<void>;
@@ -59,7 +68,8 @@ export async function startProbes(options: ProbeOptions): Promise<Probes> {
   };
 }
 
-type Served = Map<string, () => Promise<ServedDocument>>;
+type Read = (question: Question) => Promise<ServedDocument>;
+type Served = Map<string, Read>;
 type Checks = Readonly<Record<"healthz" | "readyz", readonly Check[]>>;
 
 async function answer(
@@ -68,15 +78,17 @@ async function answer(
   checks: Checks,
   served: Served,
 ): Promise<void> {
-  const path = (request.url ?? "").split("?", 1)[0] ?? "";
+  const [path = "", query = ""] = (request.url ?? "").split("?", 2);
   const isRead = request.method === "GET" || request.method === "HEAD";
   const read = isRead ? served.get(path) : undefined;
   if (isRead && (path === "/healthz" || path === "/readyz")) {
     const name = path === "/healthz" ? "healthz" : "readyz";
     const { ok, text } = evaluate(name, checks[name]);
     answerText(response, ok ? 200 : 503, text);
-  } else if (read !== undefined) await answerDocument(response, read);
-  else {
+  } else if (read !== undefined) {
+    const { accept } = request.headers;
+    await answerDocument(response, read, { query: new URLSearchParams(query), accept });
+  } else {
     const paths = ["/healthz", "/readyz", ...served.keys()];
     answerText(response, 404, `not found: here are ${paths.join(", ")}\n`);
   }
@@ -88,11 +100,12 @@ function answerText(response: ServerResponse, status: number, text: string): voi
 
 async function answerDocument(
   response: ServerResponse,
-  read: () => Promise<ServedDocument>,
+  read: Read,
+  question: Question,
 ): Promise<void> {
   try {
-    const { contentType, body } = await read();
-    response.writeHead(200, { "content-type": contentType }).end(body);
+    const { status = 200, contentType, body } = await read(question);
+    response.writeHead(status, { "content-type": contentType }).end(body);
   } catch (error) {
     answerText(response, 500, `${error instanceof Error ? error.message : String(error)}\n`);
   }

@@ -68,3 +68,20 @@ test("serves further documents, and says why one cannot be read", async () => {
   );
   await probes.close();
 });
+
+test("a further path is told the query and the Accept header, and answers any status", async () => {
+  const probes = await startProbes({ port: 0, host: "127.0.0.1" });
+  probes.serve("/verdict", ({ query, accept = "" }) =>
+    Promise.resolve({
+      status: 404,
+      contentType: "text/plain",
+      body: `${query.get("service") ?? ""} ${accept}`,
+    }),
+  );
+  const response = await fetch(`http://127.0.0.1:${probes.port}/verdict?service=a%2Fb`, {
+    headers: { accept: "text/x" },
+  });
+  expect(response.status).toBe(404);
+  expect(await response.text()).toBe("a/b text/x");
+  await probes.close();
+});
