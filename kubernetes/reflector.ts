@@ -135,6 +135,11 @@ export class Reflector<
     return this.#hasSynced;
   }
 
+  /** How new the store is: of the last list, change or bookmark; undefined before the first. */
+  get resourceVersion(): string | undefined {
+    return this.#resourceVersion;
+  }
+
   /** Monotonic time of the last octet from the server about this resource; undefined: never. */
   get lastContactMs(): number | undefined {
     return this.#lastContactMs;
