@@ -31,7 +31,13 @@ const interfaces = (description: string) =>
 const nodeReason = oneOf(NODE_REASONS, { description: "Why, in one word." });
 
 const otherNode = Type.Object(
-  { node: Type.String({ description: "Name of the node." }), reason: nodeReason },
+  {
+    node: Type.String({ description: "Name of the node." }),
+    reason: nodeReason,
+    since: Type.Optional(
+      Type.String({ description: "Since when, if that is known.", format: "date-time" }),
+    ),
+  },
   closed,
 );
 

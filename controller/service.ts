@@ -5,6 +5,7 @@
 import type { Condition } from "../api/condition.ts";
 import type { ObjectMeta } from "../api/object.ts";
 import type { AddressReason, ServiceReason } from "../api/reason.ts";
+import { ADDRESS_ASSIGNED, ANNOUNCED } from "../api/service-condition.ts";
 import { familyOf, parseAddress, type Address, type Family } from "../packet/address/address.ts";
 import { quote } from "../packet/address/parsed.ts";
 import {
@@ -26,10 +27,6 @@ export const OLD_PREFIX = "metallb.universe.tf";
 export const POOL_ANNOTATION = `${PREFIX}/ip-allocated-from-pool`;
 /** Annotation that the controller writes: in a sentence, why the Service is or is not reachable. */
 export const VERDICT_ANNOTATION = `${PREFIX}/verdict`;
-/** Condition: whether the Service has an address. */
-export const ADDRESS_ASSIGNED = `${PREFIX}/AddressAssigned`;
-/** Condition: whether its addresses are announced. */
-export const ANNOUNCED = `${PREFIX}/Announced`;
 /** Annotation of a user: `Reassign` gives up an automatically chosen address that is in conflict. */
 export const ON_CONFLICT_ANNOTATION = `${PREFIX}/on-address-conflict`;
 

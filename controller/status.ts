@@ -8,10 +8,9 @@ import {
   type ConditionStatus,
   type ObservedCondition,
 } from "../api/condition.ts";
+import { ADDRESS_ASSIGNED, ANNOUNCED } from "../api/service-condition.ts";
 import type { Announcement } from "./announced.ts";
 import {
-  ADDRESS_ASSIGNED,
-  ANNOUNCED,
   deprecatedAnnotations,
   POOL_ANNOTATION,
   PREFIX,
