@@ -49,6 +49,8 @@ export interface Program {
   readonly container: Plain<Pick<V1Container, "securityContext" | "volumeMounts">>;
   /** Address to probe; absent: the pod's. */
   readonly probeHost?: string;
+  /** Environment variables beside those that all pods have. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** Builds the pod template of a program. */
@@ -79,13 +81,14 @@ function container({
   ports,
   container,
   probeHost,
+  env = {},
 }: Program): Plain<V1Container> {
   return {
     name,
     image: image.name,
     ...(image.pullPolicy !== undefined && { imagePullPolicy: image.pullPolicy }),
     args: [name],
-    env: DOWNWARD_ENV,
+    env: [...DOWNWARD_ENV, ...Object.entries(env).map(([name, value]) => ({ name, value }))],
     ports: Object.entries(ports).map(([name, containerPort]) => {
       return { name, containerPort, protocol: "TCP" };
     }),

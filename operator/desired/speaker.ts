@@ -2,7 +2,7 @@ import type { V1DaemonSet, V1DaemonSetSpec, V1Toleration } from "@kubernetes/cli
 import type { MetalLB } from "../../api/metallb.ts";
 import { ownedMetadata, selectorLabels } from "./ownership.ts";
 import type { Plain, Rendered } from "./plain.ts";
-import { podTemplate, PROBE_PORT, type Image } from "./pod.ts";
+import { METRICS_PORT, podTemplate, PROBE_PORT, type Image } from "./pod.ts";
 import { SPEAKER_KEY_NAME } from "./speaker-key.ts";
 
 /** Name of the DaemonSet, of its container and of its ServiceAccount. */
@@ -27,6 +27,7 @@ const TOLERATIONS: Plain<V1Toleration[]> = [
 export function speakerDaemonSet(owner: MetalLB, image: Image): Rendered<V1DaemonSet> {
   const labels = selectorLabels("speaker");
   const { nodeSelector, speakerTolerations = [], speakerConfig, updateStrategy } = owner.spec;
+  const tolerations = [...TOLERATIONS, ...speakerTolerations];
   const spec: Plain<V1DaemonSetSpec> = {
     revisionHistoryLimit: 3,
     updateStrategy:
@@ -38,12 +39,12 @@ export function speakerDaemonSet(owner: MetalLB, image: Image): Rendered<V1Daemo
       name: "speaker",
       image,
       config: speakerConfig,
-      ports: { health: PROBE_PORT },
+      ports: { health: PROBE_PORT, metricshttps: METRICS_PORT },
       pod: {
         serviceAccountName: SPEAKER_NAME,
         hostNetwork: true,
         nodeSelector: { "kubernetes.io/os": "linux", ...nodeSelector },
-        tolerations: [...TOLERATIONS, ...speakerTolerations],
+        tolerations,
         terminationGracePeriodSeconds: GRACE_PERIOD_SECONDS,
         volumes: [{ name: "key", secret: { secretName: SPEAKER_KEY_NAME, defaultMode: 0o400 } }],
         securityContext: {
@@ -58,6 +59,9 @@ export function speakerDaemonSet(owner: MetalLB, image: Image): Rendered<V1Daemo
       },
       // The speaker's port is the host's, so it listens on loopback alone.
       probeHost: "127.0.0.1",
+      // A NoExecute taint that nobody asked to be tolerated moves the node's addresses away; what
+      // DaemonSets tolerate by themselves is not in this list.
+      env: { TOLERATIONS: JSON.stringify(tolerations) },
     }),
   };
   return {
