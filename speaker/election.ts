@@ -7,7 +7,8 @@
  * 2. its network is available
  * 3. the pool's node selectors select it
  * 4. each Service on the address with externalTrafficPolicy Local has a usable endpoint there
- * 5. with `announceFrom: EndpointNodes` each other Service too, unless no candidate would be left
+ * 5. with `announceFrom: EndpointNodes` each other Service too, unless no candidate would be left; an
+ *    owner that has just lost its endpoint stays one for {@link ENDPOINT_GRACE_MS}
  *
  * A Service's usable endpoints are its Ready ones; only when it has none, those that serve while
  * they terminate. Services without any usable endpoint do not count; when none has one, nobody
@@ -21,6 +22,9 @@ import { rankOf } from "./claims.ts";
 
 /** Label that keeps a node from announcing, whatever its value. */
 export const EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers";
+
+/** An owner that lost its local endpoint keeps an address so long: an update does not chase pods. */
+export const ENDPOINT_GRACE_MS = 5000;
 
 /** What the election looks at in a node. */
 export interface NodeFacts {
@@ -50,6 +54,8 @@ export interface PlacementRules {
   readonly nodeSelectors: readonly LabelSelector[];
   readonly announceFrom: PoolConfig["announce-from"];
   readonly ignoreExcludeLabel: boolean;
+  /** A node that stays a candidate under rule 5 although it has no endpoint any more. */
+  readonly kept?: string;
 }
 
 /** The outcome for one address. */
@@ -60,6 +66,8 @@ export interface Election {
   readonly prober: string | undefined;
   /** Why each other node is none. */
   readonly excluded: ReadonlyMap<string, NodeReason | "NoReadyEndpoint">;
+  /** Of them those that rule 5 excludes: they could announce, others are nearer to an endpoint. */
+  readonly farther: ReadonlySet<string>;
 }
 
 /** Endpoints that can take connections: the Ready ones, or else those that serve while terminating. */
@@ -113,13 +121,26 @@ export function elect(
     if (reason === undefined) possible.push(node.name);
     else excluded.set(node.name, reason);
   }
-  const near = possible.filter((name) => holdsAll(name, elsewhere));
-  const narrowed = rules.announceFrom === "EndpointNodes" && near.length > 0;
-  if (narrowed)
-    for (const name of possible)
-      if (!near.includes(name)) excluded.set(name, "NoLocalReadyEndpoint");
+  const farther =
+    rules.announceFrom === "EndpointNodes" ? fartherOf(possible, elsewhere, rules) : [];
+  for (const name of farther) excluded.set(name, "NoLocalReadyEndpoint");
   const [prober] = byRank(able, address);
-  return { candidates: byRank(narrowed ? near : possible, address), prober, excluded };
+  const candidates = byRank(
+    possible.filter((name) => !excluded.has(name)),
+    address,
+  );
+  return { candidates, prober, excluded, farther: new Set(farther) };
+}
+
+/** Those without an endpoint of each Service, if there are others with one. */
+function fartherOf(
+  possible: readonly string[],
+  sets: readonly ReadonlySet<string>[],
+  { kept }: PlacementRules,
+): string[] {
+  const isNear = (name: string): boolean => holdsAll(name, sets);
+  if (!possible.some(isNear)) return [];
+  return possible.filter((name) => !isNear(name) && name !== kept);
 }
 
 function byRank(names: readonly string[], address: Address): string[] {

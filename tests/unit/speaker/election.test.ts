@@ -194,6 +194,47 @@ describe("who is a candidate", () => {
     });
 });
 
+describe("an owner that lost its endpoint", () => {
+  const kept = { ...NEAR, kept: "node1" };
+  for (const { name, services, rules, candidates } of [
+    {
+      name: "stays a candidate beside those that have one",
+      services: [service(ready("node2"))],
+      rules: kept,
+      candidates: ["node2", "node1"],
+    },
+    {
+      name: "not if the policy is Local",
+      services: [localService(ready("node2"))],
+      rules: kept,
+      candidates: ["node2"],
+    },
+    {
+      name: "not if no endpoint is Ready anywhere",
+      services: [service(unready("node2"))],
+      rules: kept,
+      candidates: [],
+    },
+    {
+      name: "not if its node selector does not select it",
+      services: [service(ready("node2"))],
+      rules: { ...kept, nodeSelectors: [{ matchLabels: { rack: "a" } }] },
+      candidates: [],
+    },
+  ])
+    test(name, () => {
+      const outcome = elect(VIP, services, nodes("node1", "node2"), rules);
+      expect(outcome.candidates).toEqual(candidates);
+    });
+
+  test("is told apart from those that could not announce at all", () => {
+    const services = [service(ready("node2"))];
+    const facts = [...nodes("node1", "node2"), node("node3", { networkUnavailable: true })];
+    expect([...elect(VIP, services, facts, NEAR).farther]).toEqual(["node1"]);
+    expect([...elect(VIP, [localService(ready("node2"))], facts, NEAR).farther]).toEqual([]);
+  });
+});
+
 describe("who asks whether the address is free before its first use", () => {
   for (const { name, facts, prober } of [
     { name: "the first by rank", facts: nodes("node1", "node2", "node3"), prober: "node3" },
