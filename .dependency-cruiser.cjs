@@ -3,6 +3,7 @@ const programs = ["operator", "controller", "speaker"];
 const speakerShells = [
   "announcing",
   "conversation",
+  "data-plane",
   "ear",
   "echo-witness",
   "key-file",
@@ -19,6 +20,7 @@ const speakerShells = [
   "responder-thread",
   "status",
   "trim",
+  "view",
 ];
 const pureFiles = {
   operator: "^operator/(desired/|(config|hindrance|key-rotation|preflight|prune|rebalance|status)[.]ts$)",

@@ -13,7 +13,7 @@ const pure = [
   "speaker/*.ts",
 ];
 const shells = [
-  "speaker/{announcing,conversation,ear,echo-witness,group-membership,interfaces,key-file,main,metrics,node-facts,node-report,open-interface,participant,reconcile,responder-client,responder-thread,status,trim}.ts",
+  "speaker/{announcing,conversation,data-plane,ear,echo-witness,group-membership,interfaces,key-file,main,metrics,node-facts,node-report,open-interface,participant,reconcile,responder-client,responder-thread,status,trim,view}.ts",
 ];
 
 export default tseslint.config(

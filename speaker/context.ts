@@ -14,18 +14,22 @@ import type { Timing } from "./timing.ts";
 export type FenceReason = "stall" | "carrier" | "told-dead" | "unheard" | "deaf" | "superseded";
 
 /** Why an address changed hands, or was not taken; words of metrics and logs. */
-export type Cause =
-  | "first-use"
-  | "takeover"
-  | "handover"
-  | "stepped-up"
-  | "better-claim"
-  | "no-candidate"
-  | "drained"
-  | "forced"
-  | "contested"
-  | "unusable"
-  | "rival-on-the-wire";
+export const CAUSES = [
+  "first-use",
+  "takeover",
+  "handover",
+  "stepped-up",
+  "better-claim",
+  "no-candidate",
+  "drained",
+  "forced",
+  "contested",
+  "unusable",
+  "rival-on-the-wire",
+] as const;
+
+/** Why this speaker began or ceased to answer for an address. */
+export type Cause = (typeof CAUSES)[number];
 
 /** A datagram that is to be sealed and sent. */
 export interface Send {

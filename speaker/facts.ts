@@ -8,6 +8,7 @@ import {
   type Family,
 } from "../packet/address/address.ts";
 import { parsePoolEntry, type AddressRange } from "../packet/address/range.ts";
+import type { DrainFacts, Taint } from "./drain.ts";
 import type { Hint } from "./joining.ts";
 import { MEMBER_PORT } from "./messages.ts";
 import type { EndpointFacts, NodeFacts, ServiceFacts } from "./election.ts";
@@ -26,6 +27,13 @@ export interface ServiceView {
         readonly loadBalancer?:
           | { readonly ingress?: readonly { readonly ip?: string | undefined }[] | undefined }
           | undefined;
+        readonly conditions?:
+          | readonly {
+              readonly type: string;
+              readonly reason: string;
+              readonly message: string;
+            }[]
+          | undefined;
       }
     | undefined;
 }
@@ -36,6 +44,7 @@ export interface NodeView {
     readonly name: string;
     readonly labels?: Readonly<Record<string, string>> | undefined;
   };
+  readonly spec?: { readonly taints?: readonly Taint[] | undefined } | undefined;
   readonly status?:
     | {
         readonly conditions?:
@@ -87,6 +96,11 @@ export function nodeFacts(node: NodeView): NodeFacts {
     networkUnavailable: conditionOf(node, "NetworkUnavailable") === "True",
     labels: node.metadata.labels ?? {},
   };
+}
+
+/** What asks a node to hand its addresses over. */
+export function drainFacts(node: NodeView): DrainFacts {
+  return { labels: node.metadata.labels ?? {}, taints: node.spec?.taints ?? [] };
 }
 
 /** Where the speaker of a Node is reached: at the node's own addresses, for its network is the node's. */

@@ -8,6 +8,7 @@ import type { MacAddress } from "../packet/address/mac.ts";
 import type { Prefix } from "../packet/address/prefix.ts";
 import type { InterfaceFacts } from "../packet/link/interface-facts.ts";
 import { InterfaceMonitor, type MonitorHandlers } from "../packet/link/interface-monitor.ts";
+import type { InterfaceReason } from "./no-interface.ts";
 
 /** MetalLB's default: interfaces of containers, tunnels and kube-proxy, which lead to no LAN. */
 export const DEFAULT_EXCLUDED_INTERFACES: readonly string[] = [
@@ -39,17 +40,6 @@ export interface UsableInterface {
   /** The networks that those addresses are in, link-local ones left out. */
   readonly subnets: readonly Prefix[];
 }
-
-/** Why an interface cannot announce, in the order in which it is asked. */
-export type InterfaceReason =
-  | "Excluded"
-  | "Loopback"
-  | "NotEthernet"
-  | "NoArp"
-  | "HasMaster"
-  | "Down"
-  | "NoCarrier"
-  | "NoAddress";
 
 /** An interface that addresses cannot be announced on. */
 export interface UnusableInterface {

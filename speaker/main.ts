@@ -18,20 +18,27 @@ import { byServiceName } from "../kubernetes/store.ts";
 import { WorkQueue } from "../kubernetes/work-queue.ts";
 import { parseAddress, type Address } from "../packet/address/address.ts";
 import { EchoWitness } from "./echo-witness.ts";
+import { watchDataPlane } from "./data-plane.ts";
 import { readEnvironment, type Environment } from "./environment.ts";
-import { memberHint } from "./facts.ts";
+import { drainFacts, memberHint } from "./facts.ts";
 import { GroupMembership } from "./group-membership.ts";
 import { KeyFile } from "./key-file.ts";
 import { SpeakerMetrics } from "./metrics.ts";
 import { NodeReport } from "./node-report.ts";
+import { OwnStanding } from "./own-standing.ts";
 import { SpeakerReconciler } from "./reconcile.ts";
 import { ResponderClient, yieldToResponder } from "./responder-client.ts";
 import { makeKey } from "./seal.ts";
 import { StatusWriter } from "./status.ts";
 import { trimNode, trimService, trimSlice } from "./trim.ts";
+import { answerQuestion } from "./verdict.ts";
+import { ViewVersions } from "./versions.ts";
+import { SpeakerView } from "./view.ts";
 
 /** For handing over at the end: within the pod's grace period of 20 s. */
 const DRAIN_MS = 16_000;
+/** How often the others may hear how new this node's view of the API is. */
+const VERSIONS_MS = 1_000;
 
 /** Index of Services: every address that one has, whoever gave it. */
 function byAddress(service: Service): readonly string[] {
@@ -76,7 +83,8 @@ async function speak(program: Program, environment: Environment): Promise<void> 
   const enqueue = (touched: readonly Address[]): void => {
     for (const address of touched) addresses.add(address);
   };
-  const { services, slices, nodes, configMaps } = reflectors(program, environment);
+  const reflected = reflectors(program, environment);
+  const { services, slices, nodes, configMaps } = reflected;
   const shown = new SpeakerMetrics(metrics, node);
   const groups = new GroupMembership({ logger });
   const report = new NodeReport({
@@ -88,6 +96,9 @@ async function speak(program: Program, environment: Environment): Promise<void> 
     keys: () => key.keys.map((secret) => makeKey(secret).id.toString(16).padStart(8, "0")),
   });
   const echoes = new EchoWitness({ logger, answered: (echo) => responder.post(echo) });
+  const judgeAll = (): void => {
+    for (const service of services.store.keys()) verdicts.add(service);
+  };
   const responder = new ResponderClient({
     logger,
     counted: (counters) => shown.count(counters),
@@ -97,16 +108,21 @@ async function speak(program: Program, environment: Environment): Promise<void> 
           logger.info("owner changed", { address, owner, term, hindrance });
       reconciler.ownersChanged(news);
     },
-    membersChanged: () => {
-      for (const service of services.store.keys()) verdicts.add(service);
+    membersChanged: (members) => {
+      shown.members(members);
+      judgeAll();
     },
+    moved: (moves) => shown.moved(moves),
     announcedChanged: (address) => {
       groups.place(address, responder.interfacesOf(address));
-      enqueue([address]);
+      reconciler.judge(address);
     },
+    contested: (address, mac) => reconciler.contested(address, mac),
     interfacesChanged: (interfaces) => {
       groups.setInterfaces(interfaces);
+      standing.interfacesChanged(interfaces);
       report.setInterfaces(interfaces);
+      judgeAll();
     },
     echo: (request) => void echoes.ask(request),
   });
@@ -118,33 +134,41 @@ async function speak(program: Program, environment: Environment): Promise<void> 
       for (const key of keys) verdicts.add(key);
     },
     now: () => new Date(),
+    monotonicMs: () => program.clock.monotonicMs(),
+    node,
+    later: (address, milliseconds) => addresses.addAfter(address, milliseconds),
+  });
+  const standing = new OwnStanding({
+    tolerations: environment.tolerations,
+    post: (command) => responder.post(command),
+    logger,
+  });
+  const view = new SpeakerView({
+    node,
+    services: services.store,
+    decisions: reconciler,
+    member: (name) => responder.member(name),
+    isolated: () => responder.self?.isolated ?? false,
+    interfaces: () => responder.interfaces,
+    interfacesOf: (address) => responder.interfacesOf(address),
+    now: () => new Date(),
   });
   const writer = new StatusWriter({
     client,
-    services: services.store,
-    decisions: reconciler,
+    view,
     node,
     namespace,
     owner: pod,
-    isLive: (name) => responder.isLive(name),
-    interfacesOf: (address) => responder.interfacesOf(address),
-    explainInterfaces: () => responder.explainInterfaces(),
-    announced: (service, announced) => shown.announced(service, announced),
+    said: (service, observations) => shown.said(service, observations),
   });
-  program.probes?.add("readyz", {
-    name: "configuration",
-    check: () =>
-      reconciler.configured ? undefined : `ConfigMap ${namespace}/${CONFIG_NAME} was not read yet`,
-  });
-  program.probes?.add("readyz", { name: "responder", check: () => responder.notReady });
-  program.probes?.serve("/exchanges.pcap", async () => ({
-    contentType: "application/vnd.tcpdump.pcap",
-    body: await responder.exchanges(),
-  }));
+  serveProbes(program, environment, { reconciler, responder, view, refusal: () => refusal });
 
+  let refusal: string | undefined;
   configMaps.onChange(({ type, object }) => {
     if (type === "deleted") return; // the last configuration stays in effect
     const parsed = parseRenderedConfig(object.data?.[CONFIG_KEY] ?? "");
+    refusal = parsed.ok ? undefined : parsed.message;
+    shown.configuration(parsed.ok ? "taken" : "refused");
     if (!parsed.ok) {
       logger.error("configuration refused: the last one stays in effect", {
         configMap: `${namespace}/${CONFIG_NAME}`,
@@ -155,13 +179,18 @@ async function speak(program: Program, environment: Environment): Promise<void> 
     }
     logger.setLevel(parsed.value["log-level"]);
     enqueue(reconciler.configure(parsed.value));
+    judgeAll();
   });
   services.onChange((change) => {
     enqueue(reconciler.serviceChanged(change));
     verdicts.add(change.key);
   });
   slices.onChange((change) => enqueue(reconciler.sliceChanged(change, byServiceName)));
-  nodes.onChange((change) => enqueue(reconciler.nodeChanged(change)));
+  nodes.onChange((change) => {
+    enqueue(reconciler.nodeChanged(change));
+    if (change.object.metadata.name === node && change.type !== "deleted")
+      standing.nodeChanged(drainFacts(change.object));
+  });
   const key = new KeyFile(keyFile, (keys) => {
     responder.post({ kind: "keys", keys });
     report.changed();
@@ -187,13 +216,17 @@ async function speak(program: Program, environment: Environment): Promise<void> 
     if (moved) greet();
   });
   greet();
-  responder.post({
-    kind: "converse",
-    node,
-    cluster: namespace,
-    keys: key.keys,
-  });
+  responder.post({ kind: "converse", node, cluster: namespace, keys: key.keys });
   for (const key of await writer.adopt(program.signal)) verdicts.add(key);
+  const versions = new ViewVersions(
+    () => [services, slices, nodes, configMaps].map(({ resourceVersion }) => resourceVersion),
+    (command) => responder.post(command),
+  );
+  const tellVersions = (): void => {
+    if (addresses.length === 0 && addresses.inFlight <= 1) versions.tell();
+  };
+  const telling = setInterval(tellVersions, VERSIONS_MS).unref();
+  program.signal.addEventListener("abort", () => clearInterval(telling));
   program.keep("addresses", (signal) =>
     runReconciler(
       {
@@ -204,6 +237,7 @@ async function speak(program: Program, environment: Environment): Promise<void> 
         reconcile: (address) => {
           reconciler.reconcile(address as Address);
           reconciler.flush();
+          tellVersions();
           return Promise.resolve();
         },
       },
@@ -224,13 +258,56 @@ async function speak(program: Program, environment: Environment): Promise<void> 
       signal,
     ),
   );
+  if (environment.dataPlaneUrl !== "")
+    program.keep("data-plane", (signal) =>
+      watchDataPlane(
+        { url: environment.dataPlaneUrl, changed: (ready) => standing.dataPlaneChanged(ready) },
+        signal,
+      ),
+    );
+}
+
+/** What is served on the probes' port. */
+interface Shown {
+  readonly reconciler: SpeakerReconciler;
+  readonly responder: ResponderClient;
+  readonly view: SpeakerView;
+  /** Why the last configuration was refused. */
+  readonly refusal: () => string | undefined;
+}
+
+function serveProbes(
+  { probes }: Program,
+  { namespace }: Environment,
+  { reconciler, responder, view, refusal }: Shown,
+): void {
+  const configMap = `ConfigMap ${namespace}/${CONFIG_NAME}`;
+  const configuration = (): string | undefined => {
+    if (reconciler.configured) return undefined;
+    const why = refusal();
+    return why === undefined ? `${configMap} was not read yet` : `${configMap} is refused: ${why}`;
+  };
+  probes?.add("readyz", { name: "configuration", check: configuration });
+  probes?.add("readyz", { name: "responder", check: () => responder.notReady });
+  probes?.serve("/exchanges.pcap", async () => ({
+    contentType: "application/vnd.tcpdump.pcap",
+    body: await responder.exchanges(),
+  }));
+  probes?.serve("/verdict", (question) => Promise.resolve(answerQuestion(question, view)));
 }
 
 const environment = readEnvironment(process.env);
 if (environment.ok) {
-  const { probePort, probeHost } = environment.value;
+  const { probePort, probeHost, metricsPort, metricsHost, metricsScheme } = environment.value;
   await runProgram(
-    { name: "speaker", probePort, probeHost, shutdownDeadlineMs: DRAIN_MS + 1_500 },
+    {
+      name: "speaker",
+      probePort,
+      probeHost,
+      ...(metricsScheme !== "none" && { metricsPort, metricsScheme }),
+      ...(metricsHost !== undefined && { metricsHost }),
+      shutdownDeadlineMs: DRAIN_MS + 1_500,
+    },
     (program) => speak(program, environment.value),
   );
 } else {

@@ -11,8 +11,16 @@ import type { EndpointSlice, Node, Service } from "../kubernetes/resources.ts";
 import type { Change } from "../kubernetes/reflector.ts";
 import { objectKey, type Key, type Store } from "../kubernetes/store.ts";
 import { familyOf, type Address } from "../packet/address/address.ts";
-import { elect, type Election, type NodeFacts } from "./election.ts";
+import {
+  elect,
+  ENDPOINT_GRACE_MS,
+  type Election,
+  type NodeFacts,
+  type PlacementRules,
+  type ServiceFacts,
+} from "./election.ts";
 import { announceableAddresses, nodeFacts, PoolIndex, serviceFacts } from "./facts.ts";
+import type { ForeignHost } from "./observation.ts";
 import type { CandidacyEntry, Command, OwnerNews } from "./thread-protocol.ts";
 
 /** What the speaker watches. */
@@ -31,12 +39,20 @@ export interface ReconcileOptions {
   /** Told the keys of Services whose verdict may have changed. */
   readonly touched: (services: readonly Key[]) => void;
   readonly now: () => Date;
+  /** Milliseconds of a clock that never goes back. */
+  readonly monotonicMs: () => number;
+  /** This node. */
+  readonly node: string;
+  /** Has an address decided again after so many milliseconds. */
+  readonly later: (address: Address, milliseconds: number) => void;
 }
 
 /** What is known about one address that some Service of ours has. */
 export interface AddressDecision {
   readonly address: Address;
   readonly election: Election;
+  /** Interfaces that its pool allows; empty: all. */
+  readonly interfaces: readonly string[];
 }
 
 /** Who answers for an address, and since when it is so. */
@@ -55,6 +71,9 @@ export class SpeakerReconciler {
   #pools = new PoolIndex([]);
   #nodes: readonly NodeFacts[] | undefined;
   readonly #owners = new Map<Address, Ownership>();
+  /** Since when this node, their owner, has no local endpoint; by the monotonic clock. */
+  readonly #farSince = new Map<Address, number>();
+  readonly #foreign = new Map<Address, ForeignHost>();
   #set: CandidacyEntry[] = [];
   #deleted: Address[] = [];
 
@@ -78,11 +97,38 @@ export class SpeakerReconciler {
     return this.#owners.get(address);
   }
 
+  /** Has the verdict on an address's Services given anew. */
+  judge(address: Address): void {
+    this.#options.touched(this.#servicesOf(address).map(objectKey));
+  }
+
+  /** Another host that uses an address, as far as this node has seen. */
+  foreign(address: Address): ForeignHost | undefined {
+    return this.#foreign.get(address);
+  }
+
+  /** Takes that another host claims an address that this node announces; undefined: no longer. */
+  contested(address: Address, hardwareAddress: string | undefined): void {
+    if (this.#setForeign(address, hardwareAddress))
+      this.#options.touched(this.#servicesOf(address).map(objectKey));
+  }
+
+  #setForeign(address: Address, hardwareAddress: string | undefined): boolean {
+    const before = this.#foreign.get(address);
+    if (before?.hardwareAddress === hardwareAddress) return false;
+    if (hardwareAddress === undefined) this.#foreign.delete(address);
+    else this.#foreign.set(address, { hardwareAddress, since: this.#options.now() });
+    return true;
+  }
+
   /** Takes what the speakers have settled. */
   ownersChanged(news: readonly OwnerNews[]): void {
-    const { touched, now } = this.#options;
+    const { touched, now, node } = this.#options;
     for (const each of news) {
       const before = this.#owners.get(each.address);
+      // Whoever announces is told of others by their frames; until then by the probe.
+      if (each.owner !== node || before?.owner !== node)
+        this.#setForeign(each.address, each.owner === undefined ? each.usedBy : undefined);
       if (!this.#decisions.has(each.address)) this.#owners.delete(each.address);
       else {
         const since = before?.owner === each.owner ? before?.since : undefined;
@@ -140,24 +186,22 @@ export class SpeakerReconciler {
     if (services.length === 0 || pool === undefined || this.#config === undefined) {
       if (this.#decisions.delete(address)) this.#deleted.push(address);
       this.#owners.delete(address);
+      this.#farSince.delete(address);
+      this.#foreign.delete(address);
       touched(services.map(objectKey));
       return;
     }
     const family = familyOf(address);
     this.#nodes ??= [...world.nodes.values()].map(nodeFacts);
-    const election = elect(
-      address,
-      services.map((service) =>
-        serviceFacts(service, world.slices.byIndex("service", objectKey(service)), family),
-      ),
-      this.#nodes,
-      {
-        nodeSelectors: pool["node-selectors"],
-        announceFrom: pool["announce-from"],
-        ignoreExcludeLabel: this.#config["ignore-exclude-load-balancers"],
-      },
+    const facts = services.map((service) =>
+      serviceFacts(service, world.slices.byIndex("service", objectKey(service)), family),
     );
-    this.#decisions.set(address, { address, election });
+    const election = this.#elect(address, facts, this.#nodes, {
+      nodeSelectors: pool["node-selectors"],
+      announceFrom: pool["announce-from"],
+      ignoreExcludeLabel: this.#config["ignore-exclude-load-balancers"],
+    });
+    this.#decisions.set(address, { address, election, interfaces: pool.interfaces });
     this.#set.push({
       address,
       ranked: election.candidates,
@@ -165,6 +209,29 @@ export class SpeakerReconciler {
       ...(pool.interfaces.length > 0 && { interfaces: pool.interfaces }),
     });
     touched(services.map(objectKey));
+  }
+
+  /** Elects, and lets this node keep an address of its own for a while after its endpoint went. */
+  #elect(
+    address: Address,
+    services: readonly ServiceFacts[],
+    nodes: readonly NodeFacts[],
+    rules: PlacementRules,
+  ): Election {
+    const { node, monotonicMs, later } = this.#options;
+    const election = elect(address, services, nodes, rules);
+    const owns = this.#owners.get(address)?.owner === node;
+    if (!owns || !election.farther.has(node)) {
+      this.#farSince.delete(address);
+      return election;
+    }
+    const now = monotonicMs();
+    const since = this.#farSince.get(address) ?? now;
+    this.#farSince.set(address, since);
+    const left = since + ENDPOINT_GRACE_MS - now;
+    if (left <= 0) return election;
+    later(address, left);
+    return elect(address, services, nodes, { ...rules, kept: node });
   }
 
   /** Posts what has been decided since the last time. */

@@ -3,10 +3,11 @@
  * When the thread dies the process has no purpose left, and ends so that its pod is started anew.
  */
 import { setPriority } from "node:os";
-import { inspect } from "node:util";
+import { inspect, isDeepStrictEqual } from "node:util";
 import { Worker } from "node:worker_threads";
 import type { Logger } from "../kubernetes/logging.ts";
 import type { Address } from "../packet/address/address.ts";
+import type { MacAddress } from "../packet/address/mac.ts";
 import {
   compileFor,
   type Command,
@@ -30,8 +31,10 @@ export interface ResponderClientOptions {
   readonly counted?: (counters: ResponderCounters) => void;
   /** Who answers for addresses, as settled among the speakers. */
   readonly owners?: (owners: readonly OwnerNews[]) => void;
-  /** Members came, went or changed. */
-  readonly membersChanged?: () => void;
+  /** Members came, went, or stand otherwise than before. */
+  readonly membersChanged?: (members: readonly MemberNews[]) => void;
+  /** Another host claims an address that is answered for here; undefined: no longer. */
+  readonly contested?: (address: Address, hardwareAddress: MacAddress | undefined) => void;
   /** Addresses changed hands here. */
   readonly moved?: (moves: readonly MoveNews[]) => void;
   /** Hosts are to be asked by ICMP. */
@@ -79,6 +82,7 @@ export class ResponderClient {
   readonly #left = Promise.withResolvers<number>();
   #interfaces: readonly InterfaceNews[] = [];
   #members: readonly MemberNews[] = [];
+  #memberOf: ReadonlyMap<string, MemberNews> = new Map();
   #self: SelfNews | undefined;
   #ready = false;
   #stopping = false;
@@ -118,9 +122,9 @@ export class ResponderClient {
     return this.#self;
   }
 
-  /** Whether the speaker of a node is a live member, as this one sees it. */
-  isLive(node: string): boolean {
-    return this.#members.some(({ name, live }) => live && name === node);
+  /** The speaker of a node, as this one sees it; undefined: it was never heard. */
+  member(node: string): MemberNews | undefined {
+    return this.#memberOf.get(node);
   }
 
   /** Hands every address over to the other speakers, and leaves. @returns how many nobody took */
@@ -128,14 +132,6 @@ export class ResponderClient {
     if (this.#ended) return 0;
     this.post({ kind: "leave", withinMs });
     return await this.#left.promise;
-  }
-
-  /** One sentence about each interface that cannot be used. */
-  explainInterfaces(): string {
-    const unusable = this.#interfaces.flatMap(({ name, why }) =>
-      why === undefined ? [] : [`${name}: ${why}`],
-    );
-    return unusable.length === 0 ? "the node has no interface" : unusable.join("; ").slice(0, 1000);
   }
 
   /** Posts a command. */
@@ -199,12 +195,14 @@ export class ResponderClient {
           interface: report.interfaceName,
           defended: report.defended,
         });
+        this.#options.contested?.(report.address, report.mac);
         break;
       case "conflictOver":
         logger.info("the other host claims the address no longer", {
           address: report.address,
           hardwareAddress: report.mac,
         });
+        this.#options.contested?.(report.address, undefined);
         break;
       case "compile":
         this.post(compileFor(report));
@@ -237,11 +235,13 @@ export class ResponderClient {
   #membersChanged(members: readonly MemberNews[]): void {
     const { logger, membersChanged } = this.#options;
     for (const { name, live, status } of members) {
-      const before = this.#members.find((each) => each.name === name);
+      const before = this.#memberOf.get(name);
       if (before?.live !== live) logger.info("member changed", { member: name, live, status });
     }
+    const isNews = !isDeepStrictEqual(members, this.#members);
     this.#members = members;
-    membersChanged?.();
+    this.#memberOf = new Map(members.map((each) => [each.name, each]));
+    if (isNews) membersChanged?.(members);
   }
 
   #announced(address: Address, interfaces: readonly string[]): void {

@@ -64,7 +64,7 @@ function interfacesChanged(judged: JudgedInterfaces): void {
       if (why !== undefined) return { name, why };
       return { name, index, subnets: subnets.map(formatPrefix) };
     }),
-    ...judged.unusable.map(({ name, message }) => ({ name, why: message })),
+    ...judged.unusable.map(({ name, reason, message }) => ({ name, reason, why: message })),
   ];
   const text = JSON.stringify(interfaces);
   if (text === reportedInterfaces) return;

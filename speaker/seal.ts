@@ -43,7 +43,10 @@ export interface Key {
 }
 
 /** Why a datagram was dropped; each is a counter. */
-export type OpenReason = "truncated" | "foreign" | "version" | "unknown-key" | "bad-tag";
+export const OPEN_REASONS = ["truncated", "foreign", "version", "unknown-key", "bad-tag"] as const;
+
+/** Why a datagram was not opened. */
+export type OpenReason = (typeof OPEN_REASONS)[number];
 
 /** A datagram that was opened. */
 export interface Opened {

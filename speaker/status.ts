@@ -5,12 +5,10 @@
 import type { AddressObservation, ServiceL2StatusStatus } from "../api/service-l2-status.ts";
 import { NODE_LABEL, SERVICE_L2_STATUS_API_VERSION } from "../api/service-l2-status.ts";
 import type { Client } from "../kubernetes/client.ts";
-import { SERVICE_L2_STATUSES, type Service } from "../kubernetes/resources.ts";
-import { parseKey, type Key, type Store } from "../kubernetes/store.ts";
-import { announceableAddresses } from "./facts.ts";
+import { SERVICE_L2_STATUSES } from "../kubernetes/resources.ts";
+import { parseKey, type Key } from "../kubernetes/store.ts";
 import { observe, spokesman, statusLabels, statusName } from "./observation.ts";
-import type { SpeakerReconciler } from "./reconcile.ts";
-import type { Address } from "../packet/address/address.ts";
+import type { SpeakerView } from "./view.ts";
 
 /** Pod that owns the objects: they go with it. */
 export interface OwnerPod {
@@ -21,20 +19,13 @@ export interface OwnerPod {
 /** What the writer works with. */
 export interface StatusWriterOptions {
   readonly client: Client;
-  readonly services: Store<Service, "address">;
-  readonly decisions: SpeakerReconciler;
+  readonly view: Pick<SpeakerView, "addressesOf" | "observe">;
   readonly node: string;
   /** Our namespace. */
   readonly namespace: string;
   readonly owner: OwnerPod;
-  /** Whether the speaker of a node is a live member. */
-  readonly isLive: (node: string) => boolean;
-  /** Interfaces that an address is answered for on now. */
-  readonly interfacesOf: (address: Address) => readonly string[];
-  /** Told which addresses of a Service this node announces. */
-  readonly announced: (service: Key, addresses: readonly Address[]) => void;
-  /** Why an address is answered for on no interface. */
-  readonly explainInterfaces: () => string;
+  /** Told what this node says of the addresses of a Service that it speaks for. */
+  readonly said: (service: Key, observations: readonly AddressObservation[]) => void;
 }
 
 /** Keeps our ServiceL2Status objects as they should be. */
@@ -68,11 +59,7 @@ export class StatusWriter {
     const { name: service, namespace: serviceNamespace = "" } = parseKey(key);
     const name = statusName(serviceNamespace, service, node);
     const addresses = this.#observations(key);
-    const announced = addresses.filter(({ reason }) => reason === "Announced");
-    this.#options.announced(
-      key,
-      announced.map(({ address }) => address as Address),
-    );
+    this.#options.said(key, addresses);
     if (addresses.length === 0) {
       if (!this.#written.has(name)) return;
       await client.delete(SERVICE_L2_STATUSES, { name, namespace }, {}, signal);
@@ -105,20 +92,13 @@ export class StatusWriter {
   }
 
   #observations(key: Key): readonly AddressObservation[] {
-    const { services, decisions, node, isLive, interfacesOf, explainInterfaces } = this.#options;
-    const service = services.get(key);
-    const { config } = decisions;
-    if (service === undefined || config === undefined) return [];
-    return announceableAddresses(service, config["load-balancer-class"]).flatMap((address) => {
-      const decision = decisions.decision(address);
-      const ownership = decisions.ownership(address);
-      if (decision === undefined || ownership === undefined) return [];
-      const { election } = decision;
-      const { owner, term, hindrance, since } = ownership;
-      if (spokesman(address, election, owner, isLive) !== node) return [];
-      const interfaces = interfacesOf(address);
-      const facts = { address, election, owner, term, hindrance, since, isLive, interfaces };
-      return [observe({ ...facts, interfaceMessage: explainInterfaces() }, node)];
+    const { view, node } = this.#options;
+    return view.addressesOf(key).flatMap((address) => {
+      const observed = view.observe(address);
+      if (observed?.settled !== true) return [];
+      const { election, owner, standing } = observed;
+      if (spokesman(address, election, owner, standing) !== node) return [];
+      return [observe(observed, node)];
     });
   }
 }

@@ -10,6 +10,7 @@ import type { Pace } from "./announcer.ts";
 import type { Cause, FenceReason } from "./context.ts";
 import type { Hint } from "./joining.ts";
 import type { Versions } from "./messages.ts";
+import type { InterfaceReason } from "./no-interface.ts";
 import type { Hindrance } from "./ownership.ts";
 import type { MemberReason } from "./protocol.ts";
 import type { Link, MemberStatus, Plight } from "./roster.ts";
@@ -29,6 +30,8 @@ export interface InterfaceNews {
   readonly index?: number;
   /** The networks that its addresses are in, if it is used. */
   readonly subnets?: readonly string[];
+  /** Why not, in one word; absent: it is used, or the kernel refused to open it. */
+  readonly reason?: InterfaceReason;
   /** For people; absent: it is used. */
   readonly why?: string;
 }

@@ -1,4 +1,5 @@
 /** What is kept of the objects that the speaker watches: on large clusters they are many. */
+import { ADDRESS_ASSIGNED } from "../api/service-condition.ts";
 import type { EndpointSlice, Node, Service } from "../kubernetes/resources.ts";
 
 type Metadata = Service["metadata"];
@@ -20,10 +21,12 @@ function identity({
   };
 }
 
-/** Keeps type, class, policy and addresses. */
+/** Keeps type, class, policy and addresses; of one that has none, why. */
 export function trimService(service: Service): Service {
   const { type, loadBalancerClass, externalTrafficPolicy } = service.spec ?? {};
-  const { loadBalancer } = service.status ?? {};
+  const { loadBalancer, conditions } = service.status ?? {};
+  const hasAddress = (loadBalancer?.ingress ?? []).length > 0;
+  const why = hasAddress ? [] : (conditions ?? []).filter(({ type }) => type === ADDRESS_ASSIGNED);
   return {
     apiVersion: "v1",
     kind: "Service",
@@ -33,7 +36,10 @@ export function trimService(service: Service): Service {
       ...(loadBalancerClass !== undefined && { loadBalancerClass }),
       ...(externalTrafficPolicy !== undefined && { externalTrafficPolicy }),
     },
-    status: { ...(loadBalancer !== undefined && { loadBalancer }) },
+    status: {
+      ...(loadBalancer !== undefined && { loadBalancer }),
+      ...(why.length > 0 && { conditions: why }),
+    },
   };
 }
 
@@ -55,15 +61,19 @@ export function trimSlice(slice: EndpointSlice): EndpointSlice {
 /** Conditions that anybody reads. */
 const CONDITIONS: readonly string[] = ["NetworkUnavailable"];
 
-/** Keeps the labels, the addresses and one condition, without its heartbeats. */
+/** Keeps the labels, the taints, the addresses and one condition, without its heartbeats. */
 export function trimNode(node: Node): Node {
   const { labels } = node.metadata;
   const { addresses } = node.status ?? {};
+  const taints = node.spec?.taints?.map(({ key, value, effect }) => {
+    return { key, effect, ...(value !== undefined && { value }) };
+  });
   const conditions = (node.status?.conditions ?? [])
     .filter(({ type }) => CONDITIONS.includes(type))
     .map(({ type, status }) => ({ type, status }));
   return {
     metadata: { ...identity(node.metadata), ...(labels !== undefined && { labels }) },
+    ...(taints !== undefined && { spec: { taints } }),
     status: { conditions, ...(addresses !== undefined && { addresses }) },
   };
 }

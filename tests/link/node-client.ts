@@ -9,7 +9,10 @@ import type {
   Command,
   InterfaceCounts,
   InterfaceNews,
+  MemberNews,
+  OwnerNews,
   ResponderCounters,
+  SelfNews,
 } from "../../speaker/thread-protocol.ts";
 import type { AddressTraffic } from "../../speaker/traffic.ts";
 import { eventually } from "../support/eventually.ts";
@@ -39,6 +42,12 @@ export interface NodeState {
   readonly lines: readonly LogLine[];
   readonly counted: readonly ResponderCounters[];
   readonly probed: readonly unknown[];
+  /** As last told of each address. */
+  readonly owners: readonly OwnerNews[];
+  readonly members: readonly MemberNews[];
+  readonly self: SelfNews | undefined;
+  /** All that were ever told. */
+  readonly hindrances: readonly string[];
 }
 
 /** A responder at work in a namespace. */

@@ -5,13 +5,16 @@
 import { createLogger } from "../../kubernetes/logging.ts";
 import { Writable } from "node:stream";
 
+import { noInterface } from "../../speaker/no-interface.ts";
 import { ResponderClient } from "../../speaker/responder-client.ts";
-import type { ResponderCounters } from "../../speaker/thread-protocol.ts";
+import type { OwnerNews, ResponderCounters } from "../../speaker/thread-protocol.ts";
 import type { LogLine, NodeAnswer, NodeOrder } from "./node-client.ts";
 
 const lines: LogLine[] = [];
 const counted: ResponderCounters[] = [];
 const probed: unknown[] = [];
+const owners = new Map<string, OwnerNews>();
+const hindrances = new Set<string>();
 const log = new Writable({
   write: (chunk: Buffer, _encoding, done) => {
     for (const line of chunk.toString().trim().split("\n")) lines.push(JSON.parse(line) as LogLine);
@@ -23,6 +26,12 @@ const client = new ResponderClient({
   logger: createLogger("node", "debug", log),
   counted: (counters) => counted.push(counters),
   probed: (outcome) => probed.push(outcome),
+  owners: (news) => {
+    for (const each of news) {
+      owners.set(each.address, each);
+      if (each.hindrance !== undefined) hindrances.add(each.hindrance);
+    }
+  },
 });
 
 async function obey(order: NodeOrder): Promise<unknown> {
@@ -34,10 +43,14 @@ async function obey(order: NodeOrder): Promise<unknown> {
       return {
         ready: client.notReady === undefined,
         interfaces: client.interfaces,
-        explanation: client.explainInterfaces(),
+        explanation: noInterface(client.interfaces).message,
         lines: [...lines],
         counted: [...counted],
         probed: [...probed],
+        owners: [...owners.values()],
+        members: client.members,
+        self: client.self,
+        hindrances: [...hindrances],
       };
     case "interfacesOf":
       return client.interfacesOf(order.address);

@@ -46,10 +46,9 @@ function scripted() {
 }
 
 describe("the client of the responder thread", () => {
-  test("is ready when the thread knows the interfaces, and explains those that cannot be used", async () => {
+  test("is ready when the thread knows the interfaces, and keeps which can be used", async () => {
     const { client, say, lines } = scripted();
     expect(client.notReady).toContain("does not know the interfaces");
-    expect(client.explainInterfaces()).toBe("the node has no interface");
     const interfaces = [
       { name: "eth0", index: 2 },
       { name: "eth1", why: "set down" },
@@ -57,7 +56,6 @@ describe("the client of the responder thread", () => {
     ];
     say({ kind: "interfaces", interfaces }, { kind: "ready" });
     await eventually(() => client.notReady === undefined);
-    expect(client.explainInterfaces()).toBe("eth1: set down; lo: excluded");
     expect(client.interfaces).toEqual(interfaces);
     expect(lines).toEqual([
       {
