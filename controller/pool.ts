@@ -16,6 +16,7 @@ import {
 } from "../packet/address/address.ts";
 import { compareRanges, formatRange, parsePoolEntry } from "../packet/address/range.ts";
 import type { AddressRange } from "../packet/address/range.ts";
+import type { Parsed } from "../packet/address/parsed.ts";
 
 /** Both families, in the order in which a dual-stack pair is assigned. */
 export const FAMILIES: readonly Family[] = ["ipv4", "ipv6"];
@@ -58,31 +59,27 @@ export interface ReadPools {
   readonly faults: readonly PoolFault[];
 }
 
-interface Claimed {
-  readonly range: AddressRange;
-  readonly pool: string;
-}
-
 /**
  * Reads the pools of a rendered configuration. A faulty pool costs no other one: of two that
- * overlap, the later of the list is refused. Each entry is looked up among the sorted ranges of
- * the pools before it, so n entries take n log n comparisons.
+ * overlap, the later of the list is refused.
  * @returns the good pools by priority (unset last), then name, and one fault for each bad one.
  */
 export function readPools(configs: readonly PoolConfig[]): ReadPools {
-  const claimed: Claimed[] = [];
+  const parsed = configs.map(({ addresses }) => addresses.map(parsePoolEntry));
+  const claims = new Claims(parsed.flat().flatMap((each) => (each.ok ? [each.value] : [])));
   const pools = new Map<string, Pool>();
   const faults: PoolFault[] = [];
   for (const [index, config] of configs.entries()) {
     const path = `address-pools[${index}]`;
     const ranges = pools.has(config.name)
       ? fault(config.name, `${path}.name`, "Invalid", `pool ${config.name} is listed twice`)
-      : readEntries(config, path, claimed);
+      : readEntries(config, parsed[index] ?? [], path, claims);
     if ("reason" in ranges) {
       faults.push(ranges);
+      claims.withdraw();
       continue;
     }
-    for (const range of ranges) insert(claimed, { range, pool: config.name });
+    claims.confirm();
     pools.set(config.name, makePool(config, ranges));
   }
   return { pools: [...pools.values()].sort(comparePools), faults };
@@ -97,25 +94,24 @@ export function comparePools(a: Pool, b: Pool): number {
 
 function readEntries(
   config: PoolConfig,
+  entries: readonly Parsed<AddressRange>[],
   path: string,
-  claimed: readonly Claimed[],
+  claims: Claims,
 ): AddressRange[] | PoolFault {
   const ranges: AddressRange[] = [];
-  const own: Claimed[] = [];
-  if (config.addresses.length === 0) {
+  if (entries.length === 0) {
     return fault(config.name, `${path}.addresses`, "Invalid", "the pool has no addresses: add one");
   }
-  for (const [index, text] of config.addresses.entries()) {
+  for (const [index, parsed] of entries.entries()) {
     const field = `${path}.addresses[${index}]`;
-    const parsed = parsePoolEntry(text);
     if (!parsed.ok) return fault(config.name, field, "Invalid", parsed.message);
-    const other = findOverlap(claimed, parsed.value) ?? findOverlap(own, parsed.value);
+    const other = claims.overlapping(parsed.value);
     if (other !== undefined) {
       const partner = `${formatRange(other.range)} of pool ${other.pool}`;
       const message = `${formatRange(parsed.value)} overlaps ${partner}: take one of them out`;
       return fault(config.name, field, "Overlapping", message);
     }
-    insert(own, { range: parsed.value, pool: config.name });
+    claims.add(parsed.value, config.name);
     ranges.push(parsed.value);
   }
   return ranges;
@@ -130,30 +126,77 @@ function fault(
   return { pool, field, reason, message };
 }
 
-/** Gives the place of a range among sorted ones that do not overlap each other. */
-function place(sorted: readonly Claimed[], range: AddressRange): number {
-  let [low, high] = [0, sorted.length];
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    const other = sorted[middle];
-    if (other !== undefined && compareRanges(other.range, range) < 0) low = middle + 1;
-    else high = middle;
+interface Claimed {
+  readonly range: AddressRange;
+  readonly pool: string;
+}
+
+/**
+ * Ranges that are taken; no two of them overlap. All that may ever come are sorted once by their last
+ * address: the first one taken that ends at or after the start of another range is then the only one
+ * that can overlap it, so n entries cost n log n.
+ */
+class Claims {
+  readonly #ends: Readonly<Record<Family, readonly bigint[]>>;
+  readonly #taken: Readonly<Record<Family, OrdinalSet>>;
+  readonly #claimed: Readonly<Record<Family, Map<bigint, Claimed>>> = {
+    ipv4: new Map(),
+    ipv6: new Map(),
+  };
+  /** Those of the pool that is being read. */
+  #unconfirmed: AddressRange[] = [];
+
+  constructor(ranges: readonly AddressRange[]) {
+    const ends: Record<Family, bigint[]> = { ipv4: [], ipv6: [] };
+    for (const { family, last } of ranges) ends[family].push(last);
+    for (const family of FAMILIES) ends[family].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
+    this.#ends = ends;
+    this.#taken = {
+      ipv4: new OrdinalSet(BigInt(ends.ipv4.length)),
+      ipv6: new OrdinalSet(BigInt(ends.ipv6.length)),
+    };
   }
-  return low;
-}
 
-function insert(sorted: Claimed[], claim: Claimed): void {
-  sorted.splice(place(sorted, claim.range), 0, claim);
-}
+  /** Finds the lowest range taken that has an address of this one. */
+  overlapping({ family, first, last }: AddressRange): Claimed | undefined {
+    const at = this.#taken[family].nextPresent(this.#place(family, first));
+    const claimed = at === undefined ? undefined : this.#claimed[family].get(at);
+    return claimed !== undefined && claimed.range.first <= last ? claimed : undefined;
+  }
 
-function findOverlap(sorted: readonly Claimed[], range: AddressRange): Claimed | undefined {
-  const at = place(sorted, range);
-  return [sorted[at - 1], sorted[at]].find(
-    (other) =>
-      other?.range.family === range.family &&
-      other.range.first <= range.last &&
-      range.first <= other.range.last,
-  );
+  /** Takes a range that overlaps none, for now. */
+  add(range: AddressRange, pool: string): void {
+    const at = this.#place(range.family, range.last);
+    this.#taken[range.family].add(at);
+    this.#claimed[range.family].set(at, { range, pool });
+    this.#unconfirmed.push(range);
+  }
+
+  /** Keeps what was added since the last time. */
+  confirm(): void {
+    this.#unconfirmed = [];
+  }
+
+  /** Gives back what was added since the last time. */
+  withdraw(): void {
+    for (const { family, last } of this.#unconfirmed.splice(0)) {
+      const at = this.#place(family, last);
+      this.#taken[family].delete(at);
+      this.#claimed[family].delete(at);
+    }
+  }
+
+  /** Gives the place of the first range that ends at or after an address. */
+  #place(family: Family, address: bigint): bigint {
+    const ends = this.#ends[family];
+    let [low, high] = [0, ends.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((ends[middle] ?? 0n) < address) low = middle + 1;
+      else high = middle;
+    }
+    return BigInt(low);
+  }
 }
 
 function makePool(config: PoolConfig, ranges: readonly AddressRange[]): Pool {
@@ -174,7 +217,10 @@ function makePool(config: PoolConfig, ranges: readonly AddressRange[]): Pool {
     serviceSelectors: config["service-selectors"],
     cooldownMs: config["cooldown-seconds"] * 1000,
     spaces: { ipv4: space("ipv4"), ipv6: space("ipv6") },
-    fingerprint: [avoidBuggy, ...sorted.map(formatRange)].join(" "),
+    fingerprint: [
+      avoidBuggy,
+      ...sorted.map(({ family, first, last }) => `${family} ${first} ${last}`),
+    ].join(","),
   };
 }
 
