@@ -32,6 +32,11 @@ export interface LeaderElectorOptions {
   readonly renewDeadlineMs?: number;
   /** Time between two attempts; 2 s. */
   readonly retryPeriodMs?: number;
+  /**
+   * Time between two looks of one who waits; as `retryPeriodMs`. The shorter, the sooner after the
+   * lease's duration it takes over, for the duration counts from when it saw the last renewal.
+   */
+  readonly standbyPeriodMs?: number;
   readonly logger?: Logger;
   readonly metrics?: Metrics;
   readonly clock?: Clock;
@@ -55,6 +60,7 @@ export class LeaderElector {
   readonly #durationMs: number;
   readonly #deadlineMs: number;
   readonly #periodMs: number;
+  readonly #standbyMs: number;
   readonly #leading: (value: number) => void;
   /** The lease as last seen, and when it last changed by our clock. */
   #seen: { readonly lease: Lease; readonly atMs: number } | undefined;
@@ -71,6 +77,7 @@ export class LeaderElector {
     this.#durationMs = options.leaseDurationMs ?? LEASE_DURATION_MS;
     this.#deadlineMs = options.renewDeadlineMs ?? RENEW_DEADLINE_MS;
     this.#periodMs = options.retryPeriodMs ?? RETRY_PERIOD_MS;
+    this.#standbyMs = options.standbyPeriodMs ?? this.#periodMs;
     if (!(
       this.#durationMs > this.#deadlineMs && this.#deadlineMs > this.#periodMs * (1 + JITTER)
     )) {
@@ -136,7 +143,7 @@ export class LeaderElector {
   async #acquire(signal: AbortSignal): Promise<boolean> {
     while (!signal.aborted) {
       if (await this.#attempt(signal)) return true;
-      if (!(await this.#pause(signal))) return false;
+      if (!(await this.#pause(this.#standbyMs, signal))) return false;
     }
     return false;
   }
@@ -158,7 +165,7 @@ export class LeaderElector {
     };
     watch();
     signal.addEventListener("abort", () => timer?.cancel(), { once: true });
-    while (await this.#pause(signal)) {
+    while (await this.#pause(this.#periodMs, signal)) {
       const kept = await this.#attempt(signal);
       if (!kept && this.holder !== undefined && this.holder !== this.identity) {
         this.#renewedAtMs = undefined;
@@ -167,9 +174,9 @@ export class LeaderElector {
     }
   }
 
-  async #pause(signal: AbortSignal): Promise<boolean> {
+  async #pause(periodMs: number, signal: AbortSignal): Promise<boolean> {
     try {
-      await sleep(this.#clock, this.#periodMs * (1 + JITTER * Math.random()), signal);
+      await sleep(this.#clock, periodMs * (1 + JITTER * Math.random()), signal);
       return true;
     } catch {
       // Only the signal ends the sleep early.

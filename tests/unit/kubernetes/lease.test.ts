@@ -99,6 +99,45 @@ test("the second takes over after the lease's duration when the first vanishes",
   await runB;
 });
 
+test("one who looks often takes over within half a second of the lease's duration, whenever the first vanishes", async () => {
+  const times = { leaseDurationMs: 4_000, renewDeadlineMs: 3_000, retryPeriodMs: 2_000 };
+  await fc.assert(
+    fc.asyncProperty(fc.integer({ min: 10_000, max: 14_000 }), async (vanishesAfterMs) => {
+      const clock = new VirtualClock();
+      const server = new LeaseServer();
+      let broken = false;
+      const path = (): Promise<void> => (broken ? Promise.reject(new Error("cut")) : direct());
+      const a = new LeaderElector({
+        ...common,
+        ...times,
+        identity: "a",
+        clock,
+        client: server.client(path),
+      });
+      const b = new LeaderElector({
+        ...common,
+        ...times,
+        identity: "b",
+        clock,
+        client: server.client(direct),
+        standbyPeriodMs: 200,
+      });
+      const stop = new AbortController();
+      const runA = a.run(untilAborted, stop.signal).catch(() => undefined);
+      await clock.advance(100);
+      const runB = b.run(untilAborted, stop.signal);
+      await clock.advance(vanishesAfterMs);
+      broken = true;
+      expect([a.isLeading, b.isLeading]).toEqual([true, false]);
+      await clock.advance(4_500);
+      expect([a.isLeading, b.isLeading]).toEqual([false, true]);
+      stop.abort();
+      await Promise.all([runA, runB]);
+    }),
+    { numRuns: 20 },
+  );
+});
+
 test("somebody else's clock means nothing: a renewal from the past or the future is a sign of life", async () => {
   const clock = new VirtualClock();
   const server = new LeaseServer();
