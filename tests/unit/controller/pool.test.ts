@@ -25,6 +25,11 @@ describe("entries of a pool", () => {
       holds: [5n, 0n],
     },
     { name: "takes a range of one", entries: ["10.0.0.1-10.0.0.1"], holds: [1n, 0n] },
+    {
+      name: "takes a range up to the last address there is",
+      entries: ["255.255.255.252-255.255.255.255"],
+      holds: [4n, 0n],
+    },
     { name: "takes an IPv6 range", entries: ["2001:db8::1-2001:db8::4"], holds: [0n, 4n] },
     {
       name: "takes a bare address, which upstream does not",
@@ -287,7 +292,7 @@ describe("who may use a pool", () => {
       pinned: true,
     },
     {
-      name: "nobody, when selectors find no namespace",
+      name: "nobody, when selectors find no namespace (MetalLB: everybody who asks by name)",
       config: { "namespace-selectors": [{ matchLabels: { team: "blue" } }] },
       why: "namespace",
       pinned: true,
