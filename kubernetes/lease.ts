@@ -47,8 +47,10 @@ const RENEW_DEADLINE_MS = 10_000;
 const RETRY_PERIOD_MS = 2_000;
 /** Share of the renewal deadline that one attempt may take. */
 const ATTEMPT_SHARE = 0.4;
-/** Attempts are spread by this share, so that contenders do not march in step. */
+/** Attempts of those who wait are spread by this share, so that they do not march in step. */
 const JITTER = 0.2;
+/** After a renewal that failed there is no time to lose. */
+const RETRY_SOON_MS = 250;
 
 /** One contender. */
 export class LeaderElector {
@@ -62,6 +64,8 @@ export class LeaderElector {
   readonly #periodMs: number;
   readonly #standbyMs: number;
   readonly #leading: (value: number) => void;
+  /** False when the lease may have changed since we saw it. */
+  #isFresh = false;
   /** The lease as last seen, and when it last changed by our clock. */
   #seen: { readonly lease: Lease; readonly atMs: number } | undefined;
   #renewedAtMs: number | undefined;
@@ -134,8 +138,10 @@ export class LeaderElector {
       signal.removeEventListener("abort", onAbort);
       await renewing;
       this.#leading(0);
-      if (this.isLeading) await this.#release();
+      const holds = this.isLeading;
+      // Before the release, not after: the next one may lead before we have its answer.
       this.#renewedAtMs = undefined;
+      if (holds) await this.#release();
     }
     if (!signal.aborted) throw new OperatorError("NotLeading", `leading ${this.#options.name}`);
   }
@@ -165,8 +171,9 @@ export class LeaderElector {
     };
     watch();
     signal.addEventListener("abort", () => timer?.cancel(), { once: true });
-    while (await this.#pause(this.#periodMs, signal)) {
-      const kept = await this.#attempt(signal);
+    let kept = true;
+    while (await this.#pause(kept ? this.#periodMs : RETRY_SOON_MS, signal, 0)) {
+      kept = await this.#attempt(signal);
       if (!kept && this.holder !== undefined && this.holder !== this.identity) {
         this.#renewedAtMs = undefined;
         watch();
@@ -174,9 +181,9 @@ export class LeaderElector {
     }
   }
 
-  async #pause(periodMs: number, signal: AbortSignal): Promise<boolean> {
+  async #pause(periodMs: number, signal: AbortSignal, jitter = JITTER): Promise<boolean> {
     try {
-      await sleep(this.#clock, periodMs * (1 + JITTER * Math.random()), signal);
+      await sleep(this.#clock, periodMs * (1 + jitter * Math.random()), signal);
       return true;
     } catch {
       // Only the signal ends the sleep early.
@@ -192,7 +199,10 @@ export class LeaderElector {
     const within = AbortSignal.any([signal, AbortSignal.timeout(limitMs)]);
     try {
       const { client, name, namespace } = this.#options;
-      const found = await client.get(LEASES, { name, namespace }, within);
+      // Who holds it need not read it first: nobody else should have written it.
+      const held = this.#isFresh && this.isLeading ? this.#seen?.lease : undefined;
+      const found = held ?? (await client.get(LEASES, { name, namespace }, within));
+      this.#isFresh = false;
       if (found) this.#observe(found);
       if (found && !this.#mayTake(found)) return false;
       const wanted = this.#claim(found);
@@ -200,6 +210,7 @@ export class LeaderElector {
         ? await client.replace(LEASES, wanted, within)
         : await client.create(LEASES, wanted, within);
       this.#observe(written);
+      this.#isFresh = true;
       this.#renewedAtMs = startedAt;
       // False when the answer took too long: we may have been frozen meanwhile.
       return this.isLeading;
