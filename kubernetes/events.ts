@@ -3,7 +3,7 @@
  *
  * Never more than one write a minute for the same object and reason: the first occurrence is written
  * at once, what happens within the minute after is counted, and written at its end as a series with
- * the count and the last note. Recording never waits and never throws. An event that a server which is
+ * the count and the last note. A few writes at most are under way at once. Recording never waits and never throws. An event that a server which is
  * away could not take is tried again at the end of its minute; one that is refused is dropped with a
  * log line.
  */
@@ -51,15 +51,20 @@ export interface EventRecorderOptions {
 
 const INTERVAL_MS = 60_000;
 const MAX_NOTE_OCTETS = 1_024;
+/** Events are the least urgent of all writes: ten thousand of them must not hold up what they tell of. */
+const MAX_WRITES = 8;
 /** Memory stays bounded: the pair that was quiet for longest is forgotten first. */
 const MAX_SERIES = 4_096;
 /** Cluster-scoped objects have their events here, as everywhere in Kubernetes. */
 const DEFAULT_NAMESPACE = "default";
 
+/** What was sent, not what the server answered, which has several times as much in it. */
+type Written = Applied<Event>;
+
 /** One object and reason. */
 interface Series {
   /** The written Event, once there is one. */
-  written?: Event;
+  written?: Written;
   count: number;
   pending?: EventInput;
   /** Ends with the last write so far; never rejects. */
@@ -74,6 +79,9 @@ export class EventRecorder {
   readonly #logger: Logger;
   readonly #series = new Map<string, Series>();
   readonly #writing = new Set<Promise<void>>();
+  /** Writes under way, and those that wait for their turn. */
+  #active = 0;
+  readonly #queue: (() => void)[] = [];
   readonly #outcome: (result: "written" | "aggregated" | "dropped") => void;
   #closed = false;
 
@@ -162,7 +170,7 @@ export class EventRecorder {
   #enqueue(series: Series, input: EventInput): void {
     // One after the other: the second write of a series has to know the first.
     const task = series.last
-      .then(() => this.#write(series, input))
+      .then(() => this.#inTurn(() => this.#write(series, input)))
       .then(
         () => this.#outcome("written"),
         (error: unknown) => this.#afterFailure(series, input, error),
@@ -170,6 +178,19 @@ export class EventRecorder {
     series.last = task;
     this.#writing.add(task);
     void task.finally(() => this.#writing.delete(task));
+  }
+
+  async #inTurn(write: () => Promise<void>): Promise<void> {
+    if (this.#active >= MAX_WRITES) await new Promise<void>((go) => this.#queue.push(go));
+    else this.#active++;
+    try {
+      await write();
+    } finally {
+      // Whoever is next takes over the place.
+      const next = this.#queue.shift();
+      if (next) next();
+      else this.#active--;
+    }
   }
 
   /** What a server that is away could not take is written at the end of the interval. */
@@ -188,14 +209,16 @@ export class EventRecorder {
     if (written?.note === cutNote(input.note)) {
       const patch = { series: { count: series.count, lastObservedTime: now } };
       try {
-        series.written = await client.patch(EVENTS, written.metadata, patch);
+        await client.patch(EVENTS, written.metadata, patch);
         return;
       } catch (error) {
         // Events expire after an hour; then it is written anew.
         if (!hasCode(error, "NotFound")) throw error;
       }
     }
-    series.written = await client.create(EVENTS, this.#compose(series, input, now));
+    const event = this.#compose(series, input, now);
+    await client.create(EVENTS, event);
+    series.written = event;
   }
 
   #compose(series: Series, input: EventInput, now: string): Applied<Event> {

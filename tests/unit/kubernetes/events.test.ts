@@ -56,6 +56,31 @@ const about: EventInput = {
   note: "no address is left in pool main",
 };
 
+test("of very many events a few are written at a time, and in the end all", async () => {
+  let [active, most, written] = [0, 0, 0];
+  const client = {
+    create: async (_of: unknown, event: Event) => {
+      most = Math.max(most, ++active);
+      await new Promise((resolve) => setImmediate(resolve));
+      active--;
+      written++;
+      return event;
+    },
+  } as unknown as EventRecorderOptions["client"];
+  const recorder = new EventRecorder({
+    client,
+    reportingController: "metallb-controller",
+    reportingInstance: "controller-1",
+  });
+  for (let n = 0; n < 100; n++) {
+    const metadata = { ...about.regarding.metadata, name: `web-${n}` };
+    recorder.record({ ...about, regarding: { ...about.regarding, metadata } });
+  }
+  await recorder.close();
+  expect(written).toBe(100);
+  expect(most).toBe(8);
+});
+
 test("the first occurrence is written at once", async () => {
   const { clock, recorder, created } = record();
   recorder.record(about);
