@@ -431,7 +431,10 @@ export class Allocator {
     const state = this.#stateOf(address);
     const before = state.occupancy.termsOf(service);
     if (before !== undefined && sameTerms(before, terms)) return;
-    state.lingerers?.delete(service);
+    if (state.lingerers?.delete(service) === true && state.lingerers.size === 0) {
+      // Ten thousand empty sets are not nothing.
+      state.lingerers = undefined;
+    }
     state.occupancy.set(service, terms);
     this.#wake(state);
     this.#settle(state, before?.ports, terms.ports);

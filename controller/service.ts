@@ -95,11 +95,13 @@ export function estrangement(
   return (service.spec.loadBalancerClass ?? "") === loadBalancerClass ? undefined : "ClassMismatch";
 }
 
-/** Tells whether something on a Service was written by us. */
+/**
+ * Tells whether something on a Service was written by us. The annotation with the pool is no sign of
+ * that: a MetalLB that serves another class writes the same one.
+ */
 export function isMarked(service: ServiceObject): boolean {
   const { annotations = {} } = service.metadata;
   return (
-    POOL_ANNOTATION in annotations ||
     VERDICT_ANNOTATION in annotations ||
     (service.status?.conditions ?? []).some(
       ({ type }) => type === ADDRESS_ASSIGNED || type === ANNOUNCED,

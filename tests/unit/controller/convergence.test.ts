@@ -575,6 +575,20 @@ describe("a Service that is none of ours any more", () => {
     expect([...subject.controller.keys()]).toEqual([]);
   });
 
+  test("but MetalLB's, which serves another class and writes the same annotation, is left alone", () => {
+    const subject = world(
+      [POOL],
+      service("theirs", {
+        spec: { loadBalancerClass: "other.example/lb" },
+        annotations: { "ip-allocated-from-pool": "theirs" },
+        ingress: ["10.0.0.0"],
+      }),
+      service("ours"),
+    );
+    expect(subject.writes).toBe(1);
+    expect(subject.shown("default/theirs")).toEqual(["10.0.0.0"]);
+  });
+
   test("with a class flag, only that class is ours", () => {
     const subject = new World();
     subject.configure([POOL], "our.example/lb");

@@ -335,7 +335,10 @@ describe("what is kept of an object", () => {
   });
 
   test("of a Service that was ours: everything that has to be taken back", () => {
-    const annotations = { "metallb.io/ip-allocated-from-pool": "p" };
+    const annotations = {
+      "metallb.io/ip-allocated-from-pool": "p",
+      "metallb.io/verdict": "10.0.0.1 assigned from pool p",
+    };
     const was = {
       ...full,
       metadata: { ...full.metadata, annotations },
