@@ -8,7 +8,7 @@
  */
 import type { EventRecorder } from "../kubernetes/events.ts";
 import type { Client } from "../kubernetes/client.ts";
-import type { Clock, Timer } from "../kubernetes/clock.ts";
+import { sleep, type Clock, type Timer } from "../kubernetes/clock.ts";
 import { hasCode } from "../kubernetes/errors.ts";
 import type { Logger } from "../kubernetes/logging.ts";
 import type { ReconcileContext, ReconcileResult } from "../kubernetes/reconciler.ts";
@@ -80,6 +80,9 @@ const REQUEST_LIFETIME_MS = 65_000;
 /** A safety net under the watch, after a write that lost a race. */
 const RACE_RETRY_MS = 1_000;
 
+/** How often is looked whether all Services have been told of the end. */
+const FAREWELL_LOOK_MS = 20;
+
 const UNINSTALLED: Announcement = {
   status: "False",
   reason: "Uninstalled",
@@ -101,6 +104,8 @@ export class Leader {
   #configured = false;
   #conflictsChanged = true;
   #uninstalled = false;
+  /** Services that have not been told yet that everything is being uninstalled. */
+  readonly #untold = new Set<string>();
   #settling: Timer | undefined;
   #waking: Timer | undefined;
   #showing: Timer | undefined;
@@ -143,9 +148,28 @@ export class Leader {
 
   /** Says on every Service that nobody announces it any more. */
   uninstall(): void {
+    if (this.#uninstalled) return;
     this.#uninstalled = true;
     this.#settle();
+    for (const key of this.#convergence.keys()) {
+      this.#untold.add(key);
+      this.#options.services.add(key);
+    }
+  }
+
+  /** Takes back what {@link Leader.uninstall} said. */
+  reinstall(): void {
+    if (!this.#uninstalled) return;
+    this.#uninstalled = false;
+    this.#untold.clear();
     for (const key of this.#convergence.keys()) this.#options.services.add(key);
+  }
+
+  /** Waits until every Service has been told of the end. Resolves early when the signal aborts. */
+  async farewell(signal: AbortSignal): Promise<void> {
+    while (this.#untold.size > 0 && !signal.aborted) {
+      await sleep(this.#options.clock, FAREWELL_LOOK_MS, signal).catch(() => undefined);
+    }
   }
 
   /** Takes no more notice of anything. */
@@ -165,7 +189,10 @@ export class Leader {
   ): Promise<ReconcileResult | undefined> {
     const service = this.#convergence.service(key);
     const decision = this.#convergence.decision(key);
-    if (service === undefined || decision === undefined) return undefined;
+    if (service === undefined || decision === undefined) {
+      this.#untold.delete(key);
+      return undefined;
+    }
     const announcement = this.#announcement(key, decision);
     const change = changeOf(
       service,
@@ -177,12 +204,14 @@ export class Leader {
       return this.#findOut(key, service, signal);
     }
     this.#uncertain.delete(key);
-    if (change !== undefined) {
+    if (change === undefined) this.#untold.delete(key);
+    else {
       this.#convergence.beginWrite(key, this.#now());
       const written = await this.#write(key, change.patch, signal);
       // Somebody was faster; the watch brings what they did.
       if (written === undefined) return { requeueAfterMs: RACE_RETRY_MS };
       this.#takeNewer(written, service.metadata.resourceVersion);
+      if (announcement === UNINSTALLED) this.#untold.delete(key);
       for (const event of change.events) this.#tell(written, event);
       logger.info("service written", {
         service: key,
@@ -272,6 +301,7 @@ export class Leader {
       this.#outrun.delete(key);
       this.#reminders.delete(key);
       this.#uncertain.delete(key);
+      this.#untold.delete(key);
       this.#convergence.forget(key, this.#now());
       this.#schedule();
       return;

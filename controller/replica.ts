@@ -4,6 +4,7 @@
  * Of several replicas one leads; the others watch along and take over. Whoever begins to lead starts
  * with an empty book, so that there is one way only to come to know who holds what.
  */
+import { METALLB_NAME } from "../api/metallb.ts";
 import { CONFIG_NAME } from "../api/rendered-config.ts";
 import type { ServiceL2Status } from "../api/service-l2-status.ts";
 import { sleep } from "../kubernetes/clock.ts";
@@ -17,6 +18,7 @@ import { Reflector } from "../kubernetes/reflector.ts";
 import {
   ADDRESS_POOLS,
   CONFIG_MAPS,
+  METALLBS,
   NAMESPACES,
   SERVICE_L2_STATUSES,
   SERVICES,
@@ -40,10 +42,20 @@ import {
 export const LEASE = "metallb-controller";
 /** The name in `reportingController` of events, as MetalLB has it. */
 const REPORTER = "metallb-controller";
-/** Short enough for a stand-by to take over within 5 s. */
-const LEASE_TIMES = { leaseDurationMs: 4_000, renewDeadlineMs: 3_000, retryPeriodMs: 2_000 };
+/**
+ * Short enough for a stand-by to take over within 5 s: it sees a renewal within a quarter of a second,
+ * and 4 s later that there was no other. Looking costs a read; renewals are writes, one in 2 s at most.
+ */
+const LEASE_TIMES = {
+  leaseDurationMs: 4_000,
+  renewDeadlineMs: 3_800,
+  retryPeriodMs: 2_000,
+  standbyPeriodMs: 200,
+};
 /** Writes under way at once. */
 const WORKERS = 32;
+/** What each step of an ordinary end may take. */
+const FINISH_MS = 4_000;
 /** How often, and how many times, a store that is behind is looked at before the server is asked again. */
 const CATCH_UP = { intervalMs: 50, looks: 20 };
 
@@ -66,6 +78,8 @@ export class Replica {
   readonly #configured = Promise.withResolvers<undefined>();
   #configuration: Configuration | undefined;
   #refused: string | undefined;
+  /** The MetalLB object is gone, and we are about to follow. */
+  #uninstalled = false;
   #namespacesSynced: Promise<void> | undefined;
   #leadership: Leadership | undefined;
 
@@ -100,18 +114,28 @@ export class Replica {
 
   /** Starts everything; resolves when all caches have synced. */
   async start(): Promise<void> {
-    const { probes, shutdown, logger } = this.#program;
+    const { probes, shutdown } = this.#program;
     probes?.add("readyz", { name: "configuration", check: () => this.#unconfigured() });
     this.#configMaps.onChange(({ type, object }) => {
-      if (type !== "deleted") void this.#read(object);
-      else logger.warn("configuration is gone; the last one stays in effect");
+      if (type === "deleted") void this.#onConfigurationGone();
+      else void this.#read(object);
     });
     const { services, pools, l2Statuses } = this.#reflectors;
     const synced = this.#program.reflect(this.#configMaps, services, pools, l2Statuses);
     this.#program.keep("leader", (signal) => this.#contend(synced, signal));
     shutdown.add("services", (signal) => this.#finish(signal));
-    shutdown.add("events", () => this.#events.close());
+    shutdown.add("events", (signal) => this.#inTime(this.#events.close(), signal));
     await synced;
+  }
+
+  /** Gone together with the MetalLB object that it belongs to, or only for a moment. */
+  async #onConfigurationGone(): Promise<void> {
+    const { logger, signal } = this.#program;
+    this.#uninstalled = await this.#isUninstalled(signal);
+    if (this.#uninstalled) {
+      logger.info("MetalLB is being uninstalled; every Service is told");
+      this.#leadership?.leader.uninstall();
+    } else logger.warn("configuration is gone; the last one stays in effect");
   }
 
   #unconfigured(): string | undefined {
@@ -133,11 +157,14 @@ export class Replica {
       await this.#namespacesSynced;
     }
     this.#configuration = read.value;
+    // Whoever installs again while we are about to go has us back.
+    if (this.#uninstalled) this.#uninstalled = await this.#isUninstalled(this.#program.signal);
     this.#metrics.configuration("taken");
     logger.setLevel(read.value.logLevel);
     logger.info("configuration taken", { pools: read.value.pools.map(({ name }) => name) });
     this.#configured.resolve(undefined);
     this.#leadership?.leader.configure(read.value);
+    if (!this.#uninstalled) this.#leadership?.leader.reinstall();
   }
 
   /** Leads whenever it may. A lost lease ends a leadership, not the process. */
@@ -182,6 +209,7 @@ export class Replica {
     ]);
     this.#leadership = { leader, queues: [services, pools], done };
     if (this.#configuration !== undefined) leader.configure(this.#configuration);
+    if (this.#uninstalled) leader.uninstall();
     try {
       await done;
     } finally {
@@ -196,20 +224,48 @@ export class Replica {
   async #finish(signal: AbortSignal): Promise<void> {
     if (this.#leadership === undefined) return;
     const { leader, queues, done } = this.#leadership;
-    // Without its configuration the whole installation is on its way out, and we are the last to know.
-    if (await this.#isUninstalled(signal)) leader.uninstall();
+    this.#uninstalled = await this.#isUninstalled(signal);
+    // There may be ten thousand Services, and nobody after us who could tell them.
+    if (this.#uninstalled) {
+      leader.uninstall();
+      await leader.farewell(signal);
+    }
     for (const queue of queues) queue.close();
-    await done;
+    await this.#inTime(done, signal);
   }
 
-  async #isUninstalled(signal: AbortSignal): Promise<boolean> {
+  /** Waits as long as is decent at an ordinary end; at the end of everything for as long as there is. */
+  async #inTime(work: Promise<unknown>, signal: AbortSignal): Promise<void> {
+    if (this.#uninstalled) {
+      await work;
+      return;
+    }
+    const isThrough = new AbortController();
+    const within = AbortSignal.any([signal, isThrough.signal]);
+    const patience = sleep(this.#program.clock, FINISH_MS, within).catch(() => undefined);
+    await Promise.race([work, patience]);
+    isThrough.abort();
+  }
+
+  /**
+   * Tells whether the installation that we are a part of is on its way out: we are the last one left
+   * who may write to Services. The configuration belongs to the MetalLB object; a configuration that
+   * somebody deleted, or one that belongs to nobody, is no sign of that.
+   */
+  async #isUninstalled(until: AbortSignal): Promise<boolean> {
     const { client, logger } = this.#program;
+    const namespace = this.#namespace;
+    const signal = AbortSignal.any([until, AbortSignal.timeout(FINISH_MS)]);
     try {
-      const config = { name: CONFIG_NAME, namespace: this.#namespace };
-      return (await client.get(CONFIG_MAPS, config, signal)) === undefined;
+      const config = await client.get(CONFIG_MAPS, { name: CONFIG_NAME, namespace }, signal);
+      const owner = config?.metadata.ownerReferences?.find(({ kind }) => kind === METALLBS.kind);
+      if (config !== undefined && owner === undefined) return false;
+      const metallb = await client.get(METALLBS, { name: METALLB_NAME, namespace }, signal);
+      if (metallb === undefined || metallb.metadata.deletionTimestamp !== undefined) return true;
+      return owner !== undefined && owner.uid !== metallb.metadata.uid;
     } catch (error) {
-      logger.warn("configuration not found out at the end", { error });
-      return false;
+      logger.warn("not found out whether MetalLB is being uninstalled", { error });
+      return this.#uninstalled;
     }
   }
 

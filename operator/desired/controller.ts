@@ -24,7 +24,8 @@ export function controllerDeployment(owner: MetalLB, image: Image): Rendered<V1D
         serviceAccountName: CONTROLLER_NAME,
         nodeSelector: { "kubernetes.io/os": "linux", ...controllerNodeSelector },
         ...(controllerTolerations !== undefined && { tolerations: controllerTolerations }),
-        terminationGracePeriodSeconds: 10,
+        // When MetalLB is uninstalled the controller is the one who tells all Services.
+        terminationGracePeriodSeconds: 45,
         securityContext: {
           runAsNonRoot: true,
           runAsUser: 65532,

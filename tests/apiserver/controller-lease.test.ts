@@ -1,10 +1,17 @@
-import { afterAll, beforeAll, expect, jest, test } from "@jest/globals";
+import { afterAll, beforeAll, describe, expect, jest, test } from "@jest/globals";
 import { setTimeout as delay } from "node:timers/promises";
 import { NAMESPACE } from "../support/builders.ts";
 import { ControlPlane, UP_TIMEOUT_MS, type AuditEvent } from "../support/control-plane.ts";
 import { eventually } from "../support/eventually.ts";
 import { describeWith } from "../support/requirements.ts";
-import { ControllerProcess, installController, poolConfig, User } from "./controller-process.ts";
+import {
+  addressesOf,
+  ControllerProcess,
+  installController,
+  poolConfig,
+  User,
+  type SeenService,
+} from "./controller-process.ts";
 
 jest.setTimeout(3 * 60_000);
 
@@ -81,16 +88,95 @@ describeWith("setpriv")("two controllers", () => {
     expect(found.length).toBeLessThanOrEqual(QUIET_MS / 2_000 + 1);
   });
 
-  test("say on every Service that nobody announces it, when everything is uninstalled", async () => {
-    await using controller = await ControllerProcess.start(plane);
-    await user.createService("default", "six");
-    await user.addresses("default", "six");
-    await user.request("DELETE", `/api/v1/namespaces/${NAMESPACE}/configmaps/config`);
-    expect(await controller.end()).toBe(0);
-    const one = await user.service("default", "one");
-    expect(one.status.loadBalancer.ingress).toMatchObject([{ ip: "10.0.0.0" }]);
-    const announced = one.status.conditions?.find(({ type }) => type === "metallb.io/Announced");
-    expect(announced).toMatchObject({ status: "False", reason: "Uninstalled" });
-    expect(one.metadata.annotations?.["metallb.io/verdict"]).toContain("uninstalled");
+  describe("when MetalLB is uninstalled", () => {
+    const pools = [poolConfig("a", ["10.0.0.0/23"])];
+    const MANY = 200;
+
+    function announced(service: SeenService): string | undefined {
+      const { conditions = [] } = service.status;
+      return conditions.find(({ type }) => type === "metallb.io/Announced")?.reason;
+    }
+
+    async function expectTold(): Promise<void> {
+      const services = (await user.services("default")).filter(
+        ({ spec }) => spec.type === "LoadBalancer",
+      );
+      expect(services.length).toBeGreaterThanOrEqual(MANY);
+      for (const service of services) {
+        const { name, annotations } = service.metadata;
+        expect([name, announced(service)]).toEqual([name, "Uninstalled"]);
+        expect([name, addressesOf(service).length]).toEqual([name, 1]);
+        expect(annotations?.["metallb.io/verdict"]).toContain("uninstalled");
+      }
+    }
+
+    beforeAll(async () => {
+      await user.configure(pools, "", await user.install());
+      await Promise.all(
+        Array.from({ length: MANY }, (_, n) => user.createService("default", `many-${n}`)),
+      );
+    });
+
+    test("the one that ends tells every Service, though the configuration is still there", async () => {
+      await using controller = await ControllerProcess.start(plane);
+      await user.addresses("default", `many-${MANY - 1}`);
+      await user.uninstall();
+      expect(await controller.end()).toBe(0);
+      await expectTold();
+    });
+
+    test("a new installation takes that back", async () => {
+      await user.configure(pools, "", await user.install());
+      await using controller = await ControllerProcess.start(plane);
+      await eventually(async () => {
+        const services = await user.services("default");
+        expect(services.map(announced)).not.toContain("Uninstalled");
+      });
+      expect(await controller.end()).toBe(0);
+      expect((await user.services("default")).map(announced)).not.toContain("Uninstalled");
+    });
+
+    test("a configuration that somebody deleted is no uninstallation", async () => {
+      await using controller = await ControllerProcess.start(plane);
+      await controller.leading();
+      await user.request("DELETE", `/api/v1/namespaces/${NAMESPACE}/configmaps/config`);
+      await eventually(() => controller.output.includes("configuration is gone"));
+      expect(await controller.end()).toBe(0);
+      expect((await user.services("default")).map(announced)).not.toContain("Uninstalled");
+    });
+
+    test("without a configuration nothing is touched, whatever there is", async () => {
+      const before = await user.services("default");
+      await using controller = await ControllerProcess.start(plane, { pod: "unconfigured" });
+      await controller.leading();
+      await user.createService("default", "later");
+      expect(await controller.end()).toBe(0);
+      const after = new Map(
+        (await user.services("default")).map((each) => [each.metadata.name, each]),
+      );
+      for (const { metadata } of before) {
+        expect(after.get(metadata.name)?.metadata.resourceVersion).toBe(metadata.resourceVersion);
+      }
+      expect(addressesOf(after.get("later")!)).toEqual([]);
+    });
+
+    test("the one that leads tells it before it is ended, and so does one that takes over", async () => {
+      await user.configure(pools, "", await user.uidOfInstallation());
+      await using first = await ControllerProcess.start(plane, { pod: "first-to-tell" });
+      await first.leading();
+      await user.addresses("default", "later");
+      await using second = await ControllerProcess.start(plane, { pod: "second-to-tell" });
+      await eventually(() => second.output.includes("configuration taken"), { deadlineMs: 60_000 });
+      await user.uninstall();
+      await user.request("DELETE", `/api/v1/namespaces/${NAMESPACE}/configmaps/config`);
+      await eventually(expectTold, { deadlineMs: 30_000 });
+      await first.end("SIGKILL");
+      await second.leading();
+      await user.createService("default", "last");
+      await eventually(async () => {
+        expect(announced(await user.service("default", "last"))).toBe("Uninstalled");
+      });
+      await expectTold();
+    });
   });
 });

@@ -113,6 +113,15 @@ export function poolConfig(
 
 type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
+/** An event as a test looks at it. */
+export interface SeenEvent {
+  readonly type: string;
+  readonly reason: string;
+  readonly note: string;
+  readonly regarding: { readonly name: string };
+  readonly series?: { readonly count: number };
+}
+
 /** A Service as a test looks at it. */
 export interface SeenService {
   readonly metadata: {
@@ -151,17 +160,44 @@ export class User {
     this.#plane = plane;
   }
 
-  /** Writes the rendered configuration as the operator would. */
-  async configure(pools: readonly PoolConfig[], loadBalancerClass = ""): Promise<void> {
+  /** Writes the rendered configuration as the operator would; with an owner, its uid is given. */
+  async configure(
+    pools: readonly PoolConfig[],
+    loadBalancerClass = "",
+    ownerUid?: string,
+  ): Promise<void> {
     const config = formatRenderedConfig(
       renderedConfig(pools, { "load-balancer-class": loadBalancerClass }),
     );
     await this.#call("PATCH", `/api/v1/namespaces/${NAMESPACE}/configmaps/config${APPLY}`, {
       apiVersion: "v1",
       kind: "ConfigMap",
-      metadata: { name: "config", namespace: NAMESPACE },
+      metadata: {
+        name: "config",
+        namespace: NAMESPACE,
+        ...(ownerUid !== undefined && { ownerReferences: [{ ...OWNER, uid: ownerUid }] }),
+      },
       data: { config },
     });
+  }
+
+  /** Makes the MetalLB object. @returns its uid */
+  async install(): Promise<string> {
+    const metadata = { name: OWNER.name, namespace: NAMESPACE };
+    const { apiVersion, kind } = OWNER;
+    const made = await this.#call("POST", METALLBS, { apiVersion, kind, metadata, spec: {} });
+    return (made as SeenService).metadata.uid;
+  }
+
+  /** Gives the uid of the MetalLB object. */
+  async uidOfInstallation(): Promise<string> {
+    const found = await this.#call("GET", `${METALLBS}/${OWNER.name}`);
+    return (found as SeenService).metadata.uid;
+  }
+
+  /** Deletes the MetalLB object; without controllers nothing goes with it. */
+  async uninstall(): Promise<void> {
+    await this.#call("DELETE", `${METALLBS}/${OWNER.name}`);
   }
 
   /** Makes an AddressPool object; its spec plays no part. */
@@ -270,15 +306,28 @@ export class User {
   }
 
   /** Lists the events about a Service: reason and note. */
-  async events(
-    namespace: string,
-    name: string,
-  ): Promise<readonly { readonly type: string; readonly reason: string; readonly note: string }[]> {
+  async events(namespace: string, name: string): Promise<readonly SeenEvent[]> {
     const path = `/apis/events.k8s.io/v1/namespaces/${namespace}/events`;
-    const { items } = (await this.#call("GET", path)) as {
-      items: { type: string; reason: string; note: string; regarding: { name: string } }[];
-    };
+    const { items } = (await this.#call("GET", path)) as { items: SeenEvent[] };
     return items.filter(({ regarding }) => regarding.name === name);
+  }
+
+  /** Reports an observation about an address of a Service, as a speaker does. */
+  async report(namespace: string, name: string, node: string, observation: object): Promise<void> {
+    const object = {
+      apiVersion: "metallb.io/v1beta1",
+      kind: "ServiceL2Status",
+      metadata: { name: `${namespace}-${name}-${node}`, namespace: NAMESPACE },
+    };
+    const path = `${L2_STATUSES}/${object.metadata.name}`;
+    const status = {
+      node,
+      serviceName: name,
+      serviceNamespace: namespace,
+      addresses: [observation],
+    };
+    await this.#call("PATCH", `${path}${APPLY}`, { ...object, spec: {} });
+    await this.#call("PATCH", `${path}/status${APPLY}`, { ...object, status });
   }
 
   /** Sends any other request. @throws when the answer is no success */
@@ -299,6 +348,10 @@ export class User {
 }
 
 const APPLY = "?fieldManager=test&force=true";
+const METALLBS = `/apis/metallb.io/v1beta1/namespaces/${NAMESPACE}/metallbs`;
+/** Path of the reports of speakers. */
+export const L2_STATUSES = `/apis/metallb.io/v1beta1/namespaces/${NAMESPACE}/servicel2statuses`;
+const OWNER = { apiVersion: "metallb.io/v1beta1", kind: "MetalLB", name: "metallb" };
 const POOLS = `/apis/metallb.io/v1beta1/namespaces/${NAMESPACE}/addresspools`;
 
 /** The addresses that a Service shows. */

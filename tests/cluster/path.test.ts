@@ -251,6 +251,13 @@ describeWith("netns", "nft")("a Service on the cluster", () => {
       await waitFor("nothing left", 60, async () => (await names()).length === 0);
       const [address = ""] = await addressesOf(cluster, "first", NAMESPACE);
       expect(address).not.toBe("");
+      // The controller, the last who may write that, has been told to end by the garbage collector.
+      const announced = async (): Promise<string> =>
+        cluster.kubectl([
+          ...["-n", NAMESPACE, "get", "service", "first", "-o"],
+          `jsonpath={.status.conditions[?(@.type=="metallb.io/Announced")].reason}`,
+        ]);
+      expect(await announced()).toBe("Uninstalled");
       await waitFor("silence", 30, async () => {
         await host.forgetNeighbours();
         return (await host.fetch(address)) === undefined;
@@ -258,6 +265,7 @@ describeWith("netns", "nft")("a Service on the cluster", () => {
       await cluster.apply(METALLB);
       await waitAvailable(cluster);
       await waitForAnswer(host, address);
+      await waitFor("word of it", 60, async () => (await announced()) === "Announced");
     },
     4 * MINUTE,
   );
