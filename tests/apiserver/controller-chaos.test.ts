@@ -52,6 +52,9 @@ describeWith("setpriv")(`a controller that is killed again and again (SEED=${SEE
       poolConfig("large", ["10.1.0.0/21", "fd00:1::/64"]),
       poolConfig("small", ["10.2.0.0/26", "fd00:2::/122"], { "auto-assign": false }),
     ]);
+    // Their status is the controller's own account of who has what.
+    await user.createPool("large", ["10.1.0.0/21", "fd00:1::/64"]);
+    await user.createPool("small", ["10.2.0.0/26", "fd00:2::/122"]);
     controller = await ControllerProcess.start(plane);
     await controller.leading();
   }, UP_TIMEOUT_MS);
@@ -129,6 +132,29 @@ describeWith("setpriv")(`a controller that is killed again and again (SEED=${SEE
     await eventually(async () => expectAllRight(await user.services(SPACE)), {
       deadlineMs: 120_000,
     });
+  });
+
+  test("counts in each pool just what Services show: nothing leaked", async () => {
+    const shown = new Set((await user.services(SPACE)).flatMap(addressesOf));
+    const count = (prefix: string): number =>
+      [...shown].filter((address) => address.startsWith(prefix)).length;
+    await eventually(
+      async () => {
+        expect(await user.poolStatus("large")).toMatchObject({
+          assignedIPv4: count("10.1."),
+          availableIPv4: 2_048 - count("10.1."),
+          assignedIPv6: count("fd00:1:"),
+        });
+        expect(await user.poolStatus("small")).toMatchObject({
+          assignedIPv4: count("10.2."),
+          availableIPv4: 64 - count("10.2."),
+          assignedIPv6: count("fd00:2:"),
+          availableIPv6: 64 - count("fd00:2:"),
+        });
+      },
+      // An address whose write was never answered is kept for a minute, until that cannot arrive any more.
+      { deadlineMs: 180_000 },
+    );
   });
 
   test("finds everything as it left it: a restart writes nothing", async () => {
