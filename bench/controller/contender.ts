@@ -22,8 +22,8 @@ export const ADDRESSES = ["10.128.0.0/16"];
 export interface Contender {
   readonly name: "ours" | "peer";
   readonly loadBalancerClass: string;
-  /** Starts it; it is there when it is ready. */
-  start(): Promise<Running>;
+  /** Starts it, as the pod of a name; it is there when it is ready. */
+  start(pod?: string): Promise<Running>;
 }
 
 /** A contender that runs. */
@@ -31,6 +31,8 @@ export interface Running extends AsyncDisposable {
   readonly pid: number;
   /** Milliseconds from start to ready. */
   readonly readyMs: number;
+  /** Sends it a signal. */
+  signal(name: "SIGKILL" | "SIGSTOP"): void;
 }
 
 /** Gives our controller what it needs, and runs it as a pod does. */
@@ -69,7 +71,7 @@ export async function ours(plane: ControlPlane): Promise<Contender> {
   return {
     name: "ours",
     loadBalancerClass,
-    start: async () => {
+    start: async (pod = "controller-0") => {
       const port = await freePort();
       const { hostname, port: serverPort } = new URL(plane.server);
       const child = spawn(
@@ -81,7 +83,7 @@ export async function ours(plane: ControlPlane): Promise<Contender> {
             KUBERNETES_SERVICE_HOST: hostname,
             KUBERNETES_SERVICE_PORT: serverPort,
             POD_NAMESPACE: NAMESPACE,
-            POD_NAME: "controller-0",
+            POD_NAME: pod,
             PROBE_PORT: String(port),
             METRICS_PORT: "0",
           },
@@ -188,9 +190,13 @@ async function running(child: ChildProcess, isReady: () => Promise<boolean>): Pr
   return {
     pid: child.pid ?? 0,
     readyMs: performance.now() - start,
+    signal: (name) => void child.kill(name),
     [Symbol.asyncDispose]: async () => {
+      if (child.exitCode !== null || child.signalCode !== null) return;
       const exit = once(child, "exit");
       child.kill("SIGTERM");
+      // One that was stopped would take no notice of that.
+      child.kill("SIGCONT");
       await exit;
     },
   };
