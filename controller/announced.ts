@@ -29,7 +29,7 @@ interface Witness {
  */
 export function announcementOf(
   addresses: readonly Address[],
-  statuses: readonly ServiceL2Status[],
+  statuses: readonly Pick<ServiceL2Status, "status">[],
 ): Announcement {
   const found = addresses.map((address) => announcementOfOne(address, statuses));
   const missing = found.find(({ status }) => status !== "True");
@@ -38,7 +38,10 @@ export function announcementOf(
   return { status: "True", reason: "Announced", message };
 }
 
-function announcementOfOne(address: Address, statuses: readonly ServiceL2Status[]): Announcement {
+function announcementOfOne(
+  address: Address,
+  statuses: readonly Pick<ServiceL2Status, "status">[],
+): Announcement {
   const witness = highestTerm(address, statuses);
   if (witness === undefined) {
     const message = `no speaker has said anything about ${address} yet`;
@@ -55,7 +58,10 @@ function announcementOfOne(address: Address, statuses: readonly ServiceL2Status[
   return { status: "False", reason, message: `${address} is not announced: ${why}` };
 }
 
-function highestTerm(address: Address, statuses: readonly ServiceL2Status[]): Witness | undefined {
+function highestTerm(
+  address: Address,
+  statuses: readonly Pick<ServiceL2Status, "status">[],
+): Witness | undefined {
   let best: Witness | undefined;
   for (const { status } of statuses) {
     for (const observation of status?.addresses ?? []) {
@@ -74,19 +80,30 @@ function isBetter(a: Witness, b: Witness): boolean {
   return a.node < b.node;
 }
 
-/** Lists the conflicts that speakers report. */
-export function conflictsIn(statuses: Iterable<ServiceL2Status>): ReportedConflict[] {
+/** What a speaker says about the use of addresses. */
+export interface Report {
+  readonly conflicts: readonly ReportedConflict[];
+  /** Addresses that it announces. */
+  readonly announced: readonly Address[];
+}
+
+/** Reads what a speaker says about conflicts, and about addresses that it has without one. */
+export function reportOf({ status }: Pick<ServiceL2Status, "status">): Report {
   const conflicts: ReportedConflict[] = [];
-  for (const { status } of statuses) {
-    for (const { address, reason, conflict, since } of status?.addresses ?? []) {
-      const parsed = parseAddress(address);
-      if (reason !== "AddressConflict" || !parsed.ok) continue;
-      conflicts.push({
-        address: parsed.value,
-        hardwareAddress: conflict?.hardwareAddress ?? "",
-        since: conflict?.since ?? since ?? "",
-      });
+  const announced: Address[] = [];
+  for (const { address, reason, conflict, since } of status?.addresses ?? []) {
+    if (reason !== "AddressConflict" && reason !== "Announced") continue;
+    const parsed = parseAddress(address);
+    if (!parsed.ok) continue;
+    if (reason === "Announced") {
+      announced.push(parsed.value);
+      continue;
     }
+    conflicts.push({
+      address: parsed.value,
+      hardwareAddress: conflict?.hardwareAddress ?? "",
+      since: conflict?.since ?? since ?? "",
+    });
   }
-  return conflicts;
+  return { conflicts, announced };
 }

@@ -5,7 +5,7 @@
  */
 import type { AddressPoolStatus } from "../api/address-pool.ts";
 import { parseAddress, type Address } from "../packet/address/address.ts";
-import type { ReportedConflict } from "./announced.ts";
+import type { Report, ReportedConflict } from "./announced.ts";
 
 /** An entry of `status.quarantined`. */
 export type QuarantineEntry = NonNullable<AddressPoolStatus["quarantined"]>[number];
@@ -16,10 +16,21 @@ interface Mark {
   listedBy: string | undefined;
 }
 
-/** The marks. */
+/** Who speaks of an address at present. */
+interface Mentions {
+  announced: number;
+  /** How many report a conflict, and the first one's word of it. */
+  conflicts: number;
+  conflict: ReportedConflict | undefined;
+}
+
+/** The marks. What is reported is counted as it changes: there may be ten thousand reports. */
 export class Quarantine {
   readonly #marks = new Map<Address, Mark>();
-  #reported: ReadonlySet<Address> = new Set();
+  readonly #mentions = new Map<Address, Mentions>();
+  /** Addresses whose mark has to be thought over. */
+  readonly #open = new Set<Address>();
+  #changed = false;
 
   /** All marked addresses. */
   get addresses(): ReadonlySet<Address> {
@@ -31,18 +42,16 @@ export class Quarantine {
     return this.#marks.get(address)?.entry;
   }
 
-  /** Takes what speakers report now: conflicts, and addresses that are announced without one. */
-  report(conflicts: readonly ReportedConflict[], unopposed: Iterable<Address>, now: string): void {
-    this.#reported = new Set(conflicts.map(({ address }) => address));
-    for (const { address, hardwareAddress, since } of conflicts) {
-      if (this.#marks.has(address)) continue;
-      const who = hardwareAddress === "" ? {} : { hardwareAddress };
-      const entry = { address, ...who, since: since === "" ? now : since };
-      this.#marks.set(address, { entry, listedBy: undefined });
+  /** Takes what a speaker says now in place of what it said before. */
+  report(before: Report, after: Report): void {
+    for (const conflict of after.conflicts) {
+      const mentions = this.#mentionsOf(conflict.address);
+      mentions.conflicts += 1;
+      mentions.conflict ??= conflict;
     }
-    for (const address of unopposed) {
-      if (!this.#reported.has(address)) this.#marks.delete(address);
-    }
+    for (const address of after.announced) this.#mentionsOf(address).announced += 1;
+    for (const { address } of before.conflicts) this.#mentionsOf(address).conflicts -= 1;
+    for (const address of before.announced) this.#mentionsOf(address).announced -= 1;
   }
 
   /** Takes what the status of a pool lists; a mark that was listed and is no more has been lifted. */
@@ -52,14 +61,64 @@ export class Quarantine {
       const parsed = parseAddress(entry.address);
       if (!parsed.ok) continue;
       listed.add(parsed.value);
+      this.#open.add(parsed.value);
       const mark = this.#marks.get(parsed.value);
-      if (mark === undefined) this.#marks.set(parsed.value, { entry, listedBy: pool });
+      if (mark === undefined) this.#mark(parsed.value, { entry, listedBy: pool });
       else mark.listedBy = pool;
     }
     for (const [address, mark] of this.#marks) {
       if (mark.listedBy !== pool || listed.has(address)) continue;
-      if (!this.#reported.has(address)) this.#marks.delete(address);
-      else mark.listedBy = undefined;
+      if (this.#isReported(address)) mark.listedBy = undefined;
+      else this.#lift(address);
     }
   }
+
+  /** Makes and lifts marks after what was reported. @returns whether any mark came or went since */
+  settle(now: string): boolean {
+    for (const address of this.#open) {
+      const mentions = this.#mentions.get(address);
+      if (mentions === undefined) continue;
+      if (mentions.conflicts === 0) mentions.conflict = undefined;
+      const { conflict, announced } = mentions;
+      if (conflict === undefined) {
+        if (announced > 0) this.#lift(address);
+        else this.#mentions.delete(address);
+      } else if (!this.#marks.has(address)) {
+        this.#mark(address, { entry: entryOf(conflict, now), listedBy: undefined });
+      }
+    }
+    this.#open.clear();
+    const changed = this.#changed;
+    this.#changed = false;
+    return changed;
+  }
+
+  #isReported(address: Address): boolean {
+    return (this.#mentions.get(address)?.conflicts ?? 0) > 0;
+  }
+
+  #mentionsOf(address: Address): Mentions {
+    this.#open.add(address);
+    let mentions = this.#mentions.get(address);
+    if (mentions === undefined) {
+      mentions = { announced: 0, conflicts: 0, conflict: undefined };
+      this.#mentions.set(address, mentions);
+    }
+    return mentions;
+  }
+
+  #mark(address: Address, mark: Mark): void {
+    this.#marks.set(address, mark);
+    this.#changed = true;
+  }
+
+  #lift(address: Address): void {
+    if (this.#marks.delete(address)) this.#changed = true;
+  }
+}
+
+function entryOf(conflict: ReportedConflict, now: string): QuarantineEntry {
+  const { address, hardwareAddress, since } = conflict;
+  const who = hardwareAddress === "" ? {} : { hardwareAddress };
+  return { address, ...who, since: since === "" ? now : since };
 }

@@ -26,8 +26,7 @@ import type { WorkQueue } from "../kubernetes/work-queue.ts";
 import type { AddressPool } from "../api/address-pool.ts";
 import { formatTime } from "../api/condition.ts";
 import type { ServiceL2Status } from "../api/service-l2-status.ts";
-import { parseAddress, type Address } from "../packet/address/address.ts";
-import { announcementOf, conflictsIn, type Announcement } from "./announced.ts";
+import { announcementOf, reportOf, type Announcement, type Report } from "./announced.ts";
 import type { Configuration } from "./configuration.ts";
 import { Convergence } from "./convergence.ts";
 import type { ControllerMetrics } from "./metrics.ts";
@@ -83,6 +82,8 @@ const RACE_RETRY_MS = 1_000;
 /** How often is looked whether all Services have been told of the end. */
 const FAREWELL_LOOK_MS = 20;
 
+const NOTHING_SAID: Report = { conflicts: [], announced: [] };
+
 const UNINSTALLED: Announcement = {
   status: "False",
   reason: "Uninstalled",
@@ -102,7 +103,6 @@ export class Leader {
   readonly #reminders = new Map<string, number>();
   readonly #unsubscribe: (() => void)[] = [];
   #configured = false;
-  #conflictsChanged = true;
   #uninstalled = false;
   /** Services that have not been told yet that everything is being uninstalled. */
   readonly #untold = new Set<string>();
@@ -327,7 +327,6 @@ export class Leader {
   #onPool({ type, object }: Change<TrimmedPool>): void {
     const { name } = object.metadata;
     this.#quarantine.list(name, type === "deleted" ? [] : (object.status?.quarantined ?? []));
-    this.#conflictsChanged = true;
     if (type !== "updated") this.#onPoolNames();
     this.#options.pools.addAfter(name, POOL_STATUS_MS);
     this.#schedule();
@@ -342,28 +341,27 @@ export class Leader {
     this.#convergence.setInvalidPools(new Set(names.filter((name) => !inEffect.has(name))));
   }
 
-  #onL2Status({ object, previous }: Change<TrimmedL2Status>): void {
+  #onL2Status({ type, object, previous }: Change<TrimmedL2Status>): void {
     for (const { status } of [object, previous ?? object]) {
       if (status === undefined) continue;
       this.#options.services.add(formatKey(status.serviceName, status.serviceNamespace));
     }
-    this.#conflictsChanged = true;
+    const said = previous === undefined ? NOTHING_SAID : reportOf(previous);
+    this.#quarantine.report(said, type === "deleted" ? NOTHING_SAID : reportOf(object));
     this.#schedule();
   }
 
   #readConflicts(): void {
-    if (!this.#conflictsChanged) return;
-    this.#conflictsChanged = false;
-    const statuses = [...this.#options.reflectors.l2Statuses.store.values()] as ServiceL2Status[];
     const now = formatTime(new Date(this.#options.clock.wallMs()));
-    this.#quarantine.report(conflictsIn(statuses), unopposed(statuses), now);
-    this.#convergence.setQuarantined(this.#quarantine.addresses);
+    if (this.#quarantine.settle(now)) {
+      this.#convergence.setQuarantined(this.#quarantine.addresses);
+    }
   }
 
   #announcement(key: string, decision: Decision): Announcement {
     if (this.#uninstalled) return UNINSTALLED;
     const { store } = this.#options.reflectors.l2Statuses;
-    const statuses = store.byIndex(BY_SERVICE, key) as readonly ServiceL2Status[];
+    const statuses = store.byIndex(BY_SERVICE, key);
     return announcementOf(decision.granted?.addresses ?? [], statuses);
   }
 
@@ -455,14 +453,4 @@ export class Leader {
 
 function keyOfObject({ metadata }: Pick<TrimmedService, "metadata">): string {
   return formatKey(metadata.name, metadata.namespace);
-}
-
-/** Addresses that somebody announces and nobody reports a conflict about. */
-function unopposed(statuses: readonly ServiceL2Status[]): Address[] {
-  return statuses.flatMap(({ status }) =>
-    (status?.addresses ?? []).flatMap(({ address, reason }) => {
-      const parsed = parseAddress(address);
-      return reason === "Announced" && parsed.ok ? [parsed.value] : [];
-    }),
-  );
 }

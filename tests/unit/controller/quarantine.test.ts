@@ -1,5 +1,6 @@
 import { describe, expect, test } from "@jest/globals";
 import { Allocator } from "../../../controller/allocator.ts";
+import type { Report } from "../../../controller/announced.ts";
 import { ControllerMetrics } from "../../../controller/metrics.ts";
 import { Convergence } from "../../../controller/convergence.ts";
 import { differs, poolStatus } from "../../../controller/pool-status.ts";
@@ -20,18 +21,30 @@ const ENTRY = {
   since: CONFLICT.since,
 };
 
+const NOTHING: Report = { conflicts: [], announced: [] };
+const CONFLICTING: Report = { conflicts: [CONFLICT], announced: [] };
+const ANNOUNCING: Report = { conflicts: [], announced: [ONE] };
+
+/** Marks after reports that came one after the other, each in place of another. */
+function after(...reports: readonly (readonly [before: Report, after: Report])[]): Quarantine {
+  const quarantine = new Quarantine();
+  for (const [before, after] of reports) {
+    quarantine.report(before, after);
+    quarantine.settle("now");
+  }
+  return quarantine;
+}
+
 describe("the mark of an address in conflict", () => {
   test("is made by a report, and stays when the report goes with its Service", () => {
-    const quarantine = new Quarantine();
-    quarantine.report([CONFLICT], [], "now");
-    quarantine.report([], [], "now");
+    const quarantine = after([NOTHING, CONFLICTING], [CONFLICTING, NOTHING]);
     expect([...quarantine.addresses]).toEqual([ONE]);
     expect(quarantine.entry(ONE)).toEqual(ENTRY);
   });
 
   test("says when it was made, if the report does not", () => {
-    const quarantine = new Quarantine();
-    quarantine.report([{ ...CONFLICT, hardwareAddress: "", since: "" }], [], "now");
+    const vague = { ...CONFLICT, hardwareAddress: "", since: "" };
+    const quarantine = after([NOTHING, { conflicts: [vague], announced: [] }]);
     expect(quarantine.entry(ONE)).toEqual({ address: "10.0.0.1", since: "now" });
   });
 
@@ -43,9 +56,7 @@ describe("the mark of an address in conflict", () => {
   });
 
   test("goes when somebody takes it out of the status, but not before it was in it", () => {
-    const quarantine = new Quarantine();
-    quarantine.report([CONFLICT], [], "now");
-    quarantine.report([], [], "now");
+    const quarantine = after([NOTHING, CONFLICTING], [CONFLICTING, NOTHING]);
     quarantine.list("a", []);
     expect(quarantine.addresses.size).toBe(1);
     quarantine.list("a", [ENTRY]);
@@ -55,19 +66,44 @@ describe("the mark of an address in conflict", () => {
     expect(quarantine.addresses.size).toBe(0);
   });
 
-  test("does not go while a speaker still reports the conflict", () => {
-    const quarantine = new Quarantine();
-    quarantine.report([CONFLICT], [ONE], "now");
+  test("does not go while a speaker still reports the conflict, though another one announces", () => {
+    const quarantine = after([NOTHING, CONFLICTING], [NOTHING, ANNOUNCING]);
     quarantine.list("a", [ENTRY]);
     quarantine.list("a", []);
+    quarantine.settle("now");
     expect(quarantine.addresses.size).toBe(1);
   });
 
   test("goes when the address is announced unopposed", () => {
-    const quarantine = new Quarantine();
-    quarantine.report([CONFLICT], [], "now");
-    quarantine.report([], [ONE], "now");
+    const quarantine = after([NOTHING, CONFLICTING], [CONFLICTING, ANNOUNCING]);
     expect(quarantine.addresses.size).toBe(0);
+  });
+
+  test("goes when it is read of an address that is announced unopposed", () => {
+    const quarantine = after([NOTHING, ANNOUNCING]);
+    quarantine.list("a", [ENTRY]);
+    quarantine.settle("now");
+    expect(quarantine.addresses.size).toBe(0);
+  });
+
+  test("goes when the last of two conflicts ends and a third speaker announces", () => {
+    const quarantine = after(
+      [NOTHING, CONFLICTING],
+      [NOTHING, CONFLICTING],
+      [NOTHING, ANNOUNCING],
+      [CONFLICTING, NOTHING],
+    );
+    expect(quarantine.addresses.size).toBe(1);
+    quarantine.report(CONFLICTING, NOTHING);
+    expect(quarantine.settle("now")).toBe(true);
+    expect(quarantine.addresses.size).toBe(0);
+  });
+
+  test("that neither comes nor goes is no news", () => {
+    const quarantine = after([NOTHING, CONFLICTING]);
+    quarantine.report(CONFLICTING, CONFLICTING);
+    quarantine.report(NOTHING, { conflicts: [], announced: [address("10.0.0.9")] });
+    expect(quarantine.settle("now")).toBe(false);
   });
 });
 
@@ -84,7 +120,11 @@ describe("the status of a pool", () => {
   test("counts each family, and says who holds what", () => {
     const quarantine = new Quarantine();
     const allocator = filled(1);
-    quarantine.report([{ ...CONFLICT, address: address("10.0.0.9") }], [], "now");
+    quarantine.report(NOTHING, {
+      conflicts: [{ ...CONFLICT, address: address("10.0.0.9") }],
+      announced: [],
+    });
+    quarantine.settle("now");
     allocator.setQuarantined(quarantine.addresses);
     expect(poolStatus("a", allocator, quarantine)).toEqual({
       assignedIPv4: 1,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "@jest/globals";
-import { announcementOf, conflictsIn, type Announcement } from "../../../controller/announced.ts";
+import { announcementOf, reportOf, type Announcement } from "../../../controller/announced.ts";
 import { readConfiguration } from "../../../controller/configuration.ts";
 import { readEnvironment } from "../../../controller/environment.ts";
 import { ANNOUNCED } from "../../../api/service-condition.ts";
@@ -186,24 +186,31 @@ describe("what the speakers say", () => {
     test(name, () => expect(announcementOf(addresses, statuses)).toMatchObject(says));
   }
 
-  test("conflicts are listed with who else has the address", () => {
+  test("is read as conflicts, with who else has the address, and as what is announced without one", () => {
     const conflict = { hardwareAddress: "02:00:00:00:00:01", since: "2026-01-01T00:00:00Z" };
     const { kind, apiVersion, metadata } = observed("n3");
     expect(
-      conflictsIn([
-        observed("n1", { ...one, reason: "AddressConflict", conflict }),
+      reportOf(
         observed(
-          "n2",
+          "n1",
+          { ...one, reason: "AddressConflict", conflict },
           { ...two, reason: "AddressConflict", since: "2026-01-02T00:00:00Z" },
           { ...two, address: "fish", reason: "AddressConflict" },
-          one,
+          { ...one, address: "10.0.0.9" },
+          { ...one, address: "10.0.0.8", reason: "NoCarrier" },
         ),
-        { kind, apiVersion, metadata },
-      ]),
-    ).toEqual([
-      { address: "10.0.0.1", ...conflict },
-      { address: "fd00::1", hardwareAddress: "", since: "2026-01-02T00:00:00Z" },
-    ]);
+      ),
+    ).toEqual({
+      conflicts: [
+        { address: "10.0.0.1", ...conflict },
+        { address: "fd00::1", hardwareAddress: "", since: "2026-01-02T00:00:00Z" },
+      ],
+      announced: ["10.0.0.9"],
+    });
+    expect(reportOf({ kind, apiVersion, metadata } as never)).toEqual({
+      conflicts: [],
+      announced: [],
+    });
   });
 });
 
