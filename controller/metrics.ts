@@ -10,6 +10,8 @@ export class ControllerMetrics {
   readonly #total: readonly PoolGauge[];
   readonly #inUse: readonly PoolGauge[];
   readonly #waiting: { set(value: number): void };
+  readonly #updates: { inc(): void };
+  readonly #errors: { inc(): void };
   readonly #loaded: { set(value: number): void };
   readonly #stale: { set(value: number): void };
   #pools = new Set<string>();
@@ -29,6 +31,14 @@ export class ControllerMetrics {
       "metallb_allocator_services_waiting",
       "Services without address.",
     );
+    this.#updates = metrics.counter(
+      "metallb_k8s_client_updates_total",
+      "Objects that were looked at because something about them changed.",
+    );
+    this.#errors = metrics.counter(
+      "metallb_k8s_client_update_errors_total",
+      "Looks that failed and are repeated.",
+    );
     this.#loaded = metrics.gauge(
       "metallb_k8s_client_config_loaded_bool",
       "1 with a configuration.",
@@ -37,6 +47,17 @@ export class ControllerMetrics {
       "metallb_k8s_client_config_stale_bool",
       "1 when the last was refused.",
     );
+  }
+
+  /** Counts one look at an object, and whether it failed. */
+  async counted<T>(look: () => Promise<T>): Promise<T> {
+    this.#updates.inc();
+    try {
+      return await look();
+    } catch (error) {
+      this.#errors.inc();
+      throw error;
+    }
   }
 
   /** Shows whether the last configuration was taken. */

@@ -204,8 +204,12 @@ export class Replica {
     const work = (name: string, queue: WorkQueue, workers: number, reconcile: Reconcile) =>
       runReconciler({ name, queue, workers, reconcile, logger, metrics }, signal);
     const done = Promise.all([
-      work("services", services, WORKERS, (...args) => leader.reconcileService(...args)),
-      work("pools", pools, 2, (...args) => leader.reconcilePool(...args)),
+      work("services", services, WORKERS, (...args) =>
+        this.#metrics.counted(() => leader.reconcileService(...args)),
+      ),
+      work("pools", pools, 2, (...args) =>
+        this.#metrics.counted(() => leader.reconcilePool(...args)),
+      ),
     ]);
     this.#leadership = { leader, queues: [services, pools], done };
     if (this.#configuration !== undefined) leader.configure(this.#configuration);

@@ -208,4 +208,14 @@ describe("metrics", () => {
     expect(after).toContain("metallb_k8s_client_config_stale_bool 1");
     expect(after).toContain("metallb_k8s_client_config_loaded_bool 1");
   });
+
+  test("count looks at objects, and those that failed", async () => {
+    const metrics = new Metrics();
+    const subject = new ControllerMetrics(metrics);
+    expect(await subject.counted(() => Promise.resolve(1))).toBe(1);
+    await expect(subject.counted(() => Promise.reject(new Error("no")))).rejects.toThrow("no");
+    const text = await metrics.registry.metrics();
+    expect(text).toContain("metallb_k8s_client_updates_total 2");
+    expect(text).toContain("metallb_k8s_client_update_errors_total 1");
+  });
 });
