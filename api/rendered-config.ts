@@ -17,7 +17,7 @@ import {
   LOG_LEVELS,
   MISSED_HEARTBEATS,
 } from "./metallb.ts";
-import { closed, oneOf } from "./schema.ts";
+import { AJV_OPTIONS, closed, oneOf } from "./schema.ts";
 
 /** Key of the ConfigMap's data under which the document stands. */
 export const CONFIG_KEY = "config";
@@ -51,7 +51,8 @@ const pool = Type.Object(
   closed,
 );
 
-const renderedConfig = Type.Object(
+/** Schema of the whole document. */
+export const renderedConfig = Type.Object(
   {
     "address-pools": Type.Array(pool),
     "log-level": oneOf(LOG_LEVELS, {}),
@@ -105,11 +106,7 @@ export type ParsedConfig =
   | { readonly ok: true; readonly value: RenderedConfig }
   | { readonly ok: false; readonly reason: "malformed" | "invalid"; readonly message: string };
 
-const validate = new Ajv({
-  allErrors: true,
-  strict: false,
-  useDefaults: true,
-}).compile<RenderedConfig>(renderedConfig);
+const validate = new Ajv({ ...AJV_OPTIONS, useDefaults: true }).compile<RenderedConfig>(renderedConfig);
 
 /**
  * Reads a rendered configuration: any YAML, and its JSON form soonest.

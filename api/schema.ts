@@ -10,7 +10,7 @@
  * object: its type is not optional, and the CRD does not require it.
  */
 import { Type, type Static, type TSchema, type TUnsafe } from "@sinclair/typebox";
-import { Ajv, type ErrorObject } from "ajv";
+import { Ajv, type ErrorObject, type ValidateFunction } from "ajv";
 import type { Fault } from "./fault.ts";
 
 /** Refuses properties that are not named. */
@@ -73,6 +73,19 @@ export type Checked<T> =
   | { readonly ok: false; readonly faults: readonly Fault[] };
 
 /**
+ * Options of every ajv here. Our schemas are checked against the meta-schema by a test: to compile that
+ * one at each start would cost every program 9 MB.
+ */
+export const AJV_OPTIONS = { allErrors: true, strict: false, meta: false, validateSchema: false };
+
+const AJV = new Ajv({
+  ...AJV_OPTIONS,
+  validateFormats: false,
+  useDefaults: true,
+  verbose: true,
+});
+
+/**
  * Makes the checker of a schema. It leaves its argument alone and gives a copy with defaults.
  * @param at field path of the value, such as `spec`: faults name their field from there
  */
@@ -80,14 +93,10 @@ export function checker<T extends TSchema>(
   schema: T,
   at: string,
 ): (value: unknown) => Checked<Static<T>> {
-  const validate = new Ajv({
-    allErrors: true,
-    strict: false,
-    validateFormats: false,
-    useDefaults: true,
-    verbose: true,
-  }).compile<Static<T>>(schema);
+  let validate: ValidateFunction<Static<T>> | undefined;
   return (value) => {
+    // Compiled when it is first asked: most programs never check most kinds.
+    validate ??= AJV.compile<Static<T>>(schema);
     const copy: unknown = structuredClone(value);
     if (validate(copy)) return { ok: true, value: copy };
     return { ok: false, faults: (validate.errors ?? []).map((error) => faultOf(error, at)) };

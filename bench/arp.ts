@@ -20,7 +20,7 @@ import { ControlPlane } from "../tests/support/control-plane.ts";
 import { scatter } from "./arp/addresses.ts";
 import { Arena, type Asking, type Protocol, type Storm } from "./arp/arena.ts";
 import { PeerSubject } from "./arp/peer.ts";
-import { loadProgram, nodeFlags, peerProgram, responderProgram } from "./arp/programs.ts";
+import { loadProgram, peerProgram, responderProgram } from "./arp/programs.ts";
 import {
   Companion,
   cpuDuring,
@@ -30,6 +30,7 @@ import {
   rest,
   type Subject,
 } from "./arp/subjects.ts";
+import { nodeFlags } from "./support/image.ts";
 import { report, type Figure, type Side, type Target } from "./support/report.ts";
 
 const ROUNDS = Number(process.env["ROUNDS"] ?? 9);

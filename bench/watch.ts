@@ -4,7 +4,6 @@
  * real kube-apiserver. 10,000 Services and 10,000 EndpointSlices; the delay of events is measured
  * against a server that says in each event when it was sent.
  */
-import { build } from "esbuild";
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
@@ -14,6 +13,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { createClient, type Client } from "../kubernetes/client.ts";
 import { ENDPOINT_SLICES, NAMESPACES, SERVICES } from "../kubernetes/resources.ts";
 import { ControlPlane } from "../tests/support/control-plane.ts";
+import { bundle } from "../tools/image/bundle.ts";
+import { nodeEnvironment, nodeFlags } from "./support/image.ts";
 import { report, type Figure, type Target } from "./support/report.ts";
 import { NAMESPACE, rate } from "./watch/subject.ts";
 
@@ -25,8 +26,6 @@ const FEW = 100;
 /** Memory is read when the collector had time to give back what the list needed. */
 const SETTLE_MS = 5_000;
 const IDLE_UNIT_S = 300;
-/** As in the Containerfile. */
-const FLAGS = ["--max-semi-space-size=1"];
 
 type Side = "ours" | "peer";
 const SIDES: readonly Side[] = ["ours", "peer"];
@@ -41,23 +40,12 @@ function note(figure: string, side: Side, value: number): void {
   values.set(figure, known);
 }
 
-async function bundle(): Promise<void> {
-  await build({
-    absWorkingDir: TREE,
-    entryPoints: [...SIDES, "event-server"].map((name) => `bench/watch/${name}.ts`),
-    outdir: BUNDLES,
-    outExtension: { ".js": ".mjs" },
-    bundle: true,
-    splitting: true,
-    minify: true,
-    platform: "node",
-    target: "node24",
-    format: "esm",
-    banner: {
-      js: 'import{createRequire as __createRequire}from"node:module";const require=__createRequire(import.meta.url);',
-    },
-    logLevel: "error",
-  });
+function programs(): Promise<void> {
+  const names = [...SIDES, "event-server"];
+  return bundle(
+    names.map((out) => ({ in: `bench/watch/${out}.ts`, out })),
+    BUNDLES,
+  );
 }
 
 /** A subject that runs, and what it says. */
@@ -66,8 +54,10 @@ class Subject implements AsyncDisposable {
   readonly #lines: AsyncIterator<string>;
 
   constructor(program: string, ...args: readonly string[]) {
-    this.#child = spawn(process.execPath, [...FLAGS, join(BUNDLES, `${program}.mjs`), ...args], {
+    const command = [...nodeFlags(), join(BUNDLES, `${program}.mjs`), ...args];
+    this.#child = spawn(process.execPath, command, {
       stdio: ["pipe", "pipe", "inherit"],
+      env: { ...process.env, ...nodeEnvironment() },
     });
     this.#lines = createInterface({ input: this.#child.stdout! })[Symbol.asyncIterator]();
   }
@@ -214,7 +204,7 @@ function say(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
-await bundle();
+await programs();
 await using plane = await ControlPlane.up();
 using client = await createClient({ program: "bench", kubeconfig: plane.kubeconfig });
 say(`creating ${MANY} Services and ${MANY} EndpointSlices`);

@@ -22,8 +22,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
-import { build } from "esbuild";
-import { leanBaseClass } from "./image/lean-base-class.ts";
+import { bundle } from "./image/bundle.ts";
 
 const TREE = join(import.meta.dirname, "..");
 const STAGE = join(TREE, "build/image");
@@ -91,9 +90,8 @@ function stageSystem(): void {
 
 async function stagePrograms(): Promise<void> {
   const programs = PROGRAMS.filter((name) => existsSync(join(TREE, name, "main.ts")));
-  await build({
-    absWorkingDir: TREE,
-    entryPoints: [
+  await bundle(
+    [
       { in: "tools/image/entry.ts", out: "main" },
       ...programs.map((name) => ({ in: `${name}/main.ts`, out: name })),
       ...WORKERS.filter((path) => existsSync(join(TREE, path))).map((path) => ({
@@ -101,28 +99,8 @@ async function stagePrograms(): Promise<void> {
         out: path.replace(/^.*\/|[.]ts$/g, ""),
       })),
     ],
-    outdir: join(ROOT, "app"),
-    outExtension: { ".js": ".mjs" },
-    bundle: true,
-    // what is imported on demand stays apart, and is not read before it is asked for
-    splitting: true,
-    chunkNames: "chunk-[hash]",
-    minify: true,
-    keepNames: true,
-    sourcemap: "linked",
-    sourcesContent: false,
-    platform: "node",
-    target: "node24",
-    format: "esm",
-    loader: { ".node": "copy" },
-    plugins: [leanBaseClass],
-    assetNames: "[name]",
-    // CommonJS packages inside an ES module bundle still call require.
-    banner: {
-      js: 'import{createRequire as __createRequire}from"node:module";const require=__createRequire(import.meta.url);',
-    },
-    logLevel: "warning",
-  });
+    join(ROOT, "app"),
+  );
   stage(join(TREE, "build/packet_socket.node"), "/app/packet_socket.node");
   for (const file of RAW_SOCKET)
     stage(join(TREE, "node_modules", file), `/app/node_modules/${file}`);

@@ -1,10 +1,10 @@
 /** The programs of the benchmark, compiled or bundled as they are needed. */
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { build } from "esbuild";
 import { cacheDirectory, contentHash } from "../../tests/cluster/binary.ts";
 import { run } from "../../tests/cluster/command.ts";
 import { withLock } from "../../tests/cluster/lock.ts";
+import { bundle } from "../../tools/image/bundle.ts";
 
 const TREE = join(import.meta.dirname, "../..");
 const BUILD = join(TREE, "build/bench");
@@ -22,36 +22,15 @@ export async function loadProgram(): Promise<string> {
   return target;
 }
 
-/** Flags that the image gives Node. */
-export function nodeFlags(): string[] {
-  const text = readFileSync(join(TREE, "Containerfile"), "utf8");
-  const entrypoint = /^ENTRYPOINT (\[.*\])$/m.exec(text)?.[1] ?? "[]";
-  return (JSON.parse(entrypoint) as string[]).slice(1, -1);
-}
-
 /** Bundles the responder and its thread as the image does. @returns the path of its program */
 export async function responderProgram(): Promise<string> {
   const folder = join(BUILD, "responder");
   rmSync(folder, { recursive: true, force: true });
-  await build({
-    absWorkingDir: TREE,
-    entryPoints: ["bench/arp/responder.ts", "speaker/responder-thread.ts"].map((path) => ({
-      in: path,
-      out: path.replace(/^.*\/|[.]ts$/g, ""),
-    })),
-    outdir: folder,
-    outExtension: { ".js": ".mjs" },
-    bundle: true,
-    splitting: true,
-    minify: true,
-    platform: "node",
-    target: "node24",
-    format: "esm",
-    banner: {
-      js: 'import{createRequire as __createRequire}from"node:module";const require=__createRequire(import.meta.url);',
-    },
-    logLevel: "warning",
-  });
+  const entries = ["bench/arp/responder.ts", "speaker/responder-thread.ts"];
+  await bundle(
+    entries.map((path) => ({ in: path, out: path.replace(/^.*\/|[.]ts$/g, "") })),
+    folder,
+  );
   await run(["cp", NATIVE, folder]);
   return join(folder, "responder.mjs");
 }

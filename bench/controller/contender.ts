@@ -5,11 +5,12 @@ import { copyFile, mkdir, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { build } from "esbuild";
 import { formatRenderedConfig } from "../../api/rendered-config.ts";
 import { renderedConfig } from "../../tests/support/builders.ts";
 import type { ControlPlane } from "../../tests/support/control-plane.ts";
 import { eventually } from "../../tests/support/eventually.ts";
+import { bundle } from "../../tools/image/bundle.ts";
+import { nodeEnvironment, nodeFlags } from "../support/image.ts";
 import type { Peer } from "./peer.ts";
 
 const TREE = join(import.meta.dirname, "../..");
@@ -38,7 +39,7 @@ export interface Running extends AsyncDisposable {
 /** Gives our controller what it needs, and runs it as a pod does. */
 export async function ours(plane: ControlPlane): Promise<Contender> {
   const loadBalancerClass = "bench.example/ours";
-  await bundle();
+  await bundle([{ in: "controller/main.ts", out: "main" }], BUNDLES);
   await plane.kubectl("apply", "-f", join(TREE, "config/default/namespace.yaml"));
   await plane.kubectl("apply", "-k", join(TREE, "config/crd"));
   await plane.kubectl("apply", "-f", join(TREE, "config/rbac/controller.yaml"));
@@ -76,9 +77,10 @@ export async function ours(plane: ControlPlane): Promise<Contender> {
       const { hostname, port: serverPort } = new URL(plane.server);
       const child = spawn(
         "setpriv",
-        [...WITH_US, "unshare", ...IN_POD, account, process.execPath, ...FLAGS, PROGRAM],
+        [...WITH_US, "unshare", ...IN_POD, account, process.execPath, ...nodeFlags(), PROGRAM],
         {
           env: {
+            ...nodeEnvironment(),
             PATH: process.env["PATH"],
             KUBERNETES_SERVICE_HOST: hostname,
             KUBERNETES_SERVICE_PORT: serverPort,
@@ -96,8 +98,6 @@ export async function ours(plane: ControlPlane): Promise<Contender> {
 }
 
 const PROGRAM = join(BUNDLES, "main.mjs");
-/** As in the Containerfile. */
-const FLAGS = ["--disable-sigusr1", "--max-semi-space-size=1"];
 /** Runs a program that ends when we do, however that comes. */
 const WITH_US = ["--pdeathsig", "KILL", "--"];
 /** Runs a program where a pod finds its account: the first argument is the folder to find there. */
@@ -109,26 +109,6 @@ const IN_POD = [
 ];
 
 /** Bundles our controller as the image has it: what is imported on demand stays apart. */
-async function bundle(): Promise<void> {
-  await build({
-    absWorkingDir: TREE,
-    entryPoints: [{ in: "controller/main.ts", out: "main" }],
-    outdir: BUNDLES,
-    outExtension: { ".js": ".mjs" },
-    bundle: true,
-    splitting: true,
-    minify: true,
-    keepNames: true,
-    platform: "node",
-    target: "node24",
-    format: "esm",
-    banner: {
-      js: 'import{createRequire as __createRequire}from"node:module";const require=__createRequire(import.meta.url);',
-    },
-    logLevel: "error",
-  });
-}
-
 /** Writes what a pod of the controller's account finds in it. @returns the folder */
 async function serviceAccount(plane: ControlPlane): Promise<string> {
   const folder = join(plane.directory, "account");
