@@ -53,6 +53,9 @@ export interface Next {
   readonly relist?: RelistReason;
 }
 
+/** No server, and nothing between us and it, may make us blind for longer. */
+const MAX_ASKED_MS = 30_000;
+
 /** A line that cannot be read twice in a row is passed by listing again. */
 const MALFORMED_BEFORE_RELIST = 2;
 
@@ -84,12 +87,10 @@ export function afterWatch(
   };
   const relist = relistAfter(failure, failures);
   const policy = unreachable ? CONNECT_BACKOFF : SERVER_BACKOFF;
-  const asked = failure instanceof ApiError ? failure.retryAfterMs : undefined;
-  const delayMs =
-    asked === undefined
-      ? backoffMs(policy, failures.server + failures.connect, random)
-      : // Whoever was told the same time would come back together.
-        asked * (1 + random / 4);
+  const ownMs = backoffMs(policy, failures.server + failures.connect, random);
+  const askedMs = failure instanceof ApiError ? (failure.retryAfterMs ?? 0) : 0;
+  // "At once" is no answer of a server that refuses: whoever obeyed would ask without pause.
+  const delayMs = askedMs > 0 ? Math.min(askedMs, MAX_ASKED_MS) * (1 + random / 4) : ownMs;
   return { end, failures, delayMs, ...(relist === undefined ? {} : { relist }) };
 }
 

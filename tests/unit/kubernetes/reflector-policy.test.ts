@@ -116,6 +116,22 @@ test("waits at least as long as the server asked, spread by a quarter", () => {
   expect(afterWatch(failure, false, NO_FAILURES, 0.999).delayMs).toBeLessThanOrEqual(5_000);
 });
 
+test("a day in Retry-After is no more than half a minute", () => {
+  const failure = refused(503, "ServiceUnavailable", 86_400_000);
+  expect(afterWatch(failure, false, NO_FAILURES, 0).delayMs).toBe(30_000);
+});
+
+test("a server that refuses and asks for no pause is asked more and more rarely", () => {
+  const failure = refused(429, "TooManyRequests", 0);
+  let next = afterWatch(failure, false, NO_FAILURES, 0.5);
+  const delays = Array.from({ length: 12 }, () => {
+    next = afterWatch(failure, false, next.failures, 0.5);
+    return next.delayMs;
+  });
+  expect(delays[0]).toBeGreaterThanOrEqual(100);
+  expect(delays.at(-1)).toBeGreaterThan(15_000);
+});
+
 test("a line that cannot be read twice is passed by listing again", () => {
   const first = afterWatch(failed("Malformed"), false, NO_FAILURES, 0.5);
   expect(first.relist).toBeUndefined();
