@@ -16,6 +16,7 @@ import { ControlPlane } from "../tests/support/control-plane.ts";
 import { bundle } from "../tools/image/bundle.ts";
 import { nodeEnvironment, nodeFlags } from "./support/image.ts";
 import { report, type Figure, type Target } from "./support/report.ts";
+import { recoveries, recoveryOfServer } from "./watch/recovery.ts";
 import { NAMESPACE, rate } from "./watch/subject.ts";
 
 const TREE = join(import.meta.dirname, "..");
@@ -87,12 +88,11 @@ class Subject implements AsyncDisposable {
 
 /** Objects as a cluster has them, the first hundred of each marked as few. */
 async function load(client: Client): Promise<void> {
-  await client.apply(NAMESPACES, { metadata: { name: NAMESPACE } });
   await rate(MANY, async (index) => {
     const name = `s${index}`;
     const size = index < FEW ? { few: "yes" } : {};
     const labels = { "app.kubernetes.io/name": name, many: "yes", ...size };
-    await client.apply(SERVICES, {
+    await client.create(SERVICES, {
       metadata: {
         name,
         namespace: NAMESPACE,
@@ -110,7 +110,7 @@ async function load(client: Client): Promise<void> {
         ],
       },
     });
-    await client.apply(ENDPOINT_SLICES, {
+    await client.create(ENDPOINT_SLICES, {
       metadata: {
         name: `${name}-x`,
         namespace: NAMESPACE,
@@ -170,6 +170,23 @@ async function writes(side: Side, place: readonly string[]): Promise<void> {
   note("status writes", side, (await subject.said<{ perSecond: number }>()).perSecond);
 }
 
+async function recover(plane: ControlPlane, client: Client): Promise<void> {
+  const start = (origin: string): Subject => new Subject("ours", "follow", "", "", "", origin);
+  const { resetMs, stormMs } = await recoveries(plane, client, start);
+  note("sees again after a reset of its connection", "ours", resetMs);
+  note("sees again after ten seconds of 429", "ours", stormMs);
+}
+
+async function recoverFromAbsence(
+  plane: ControlPlane,
+  client: Client,
+  place: readonly string[],
+): Promise<void> {
+  await using follower = new Subject("ours", "follow", ...place, "");
+  const ms = await recoveryOfServer(plane, client, follower);
+  note("sees again after ten seconds without API server", "ours", ms);
+}
+
 /** Watches opened on something that never changes, counted by the API server's log. */
 async function opened(plane: ControlPlane, user: string, sinceIso: string): Promise<number> {
   const events = await plane.auditEvents();
@@ -207,8 +224,7 @@ function say(text: string): void {
 await programs();
 await using plane = await ControlPlane.up();
 using client = await createClient({ program: "bench", kubeconfig: plane.kubeconfig });
-say(`creating ${MANY} Services and ${MANY} EndpointSlices`);
-await load(client);
+await client.apply(NAMESPACES, { metadata: { name: NAMESPACE } });
 const place = await account(plane);
 
 // Idle watches run beside all the rest; nothing ever carries their label.
@@ -218,6 +234,9 @@ await using idleOurs = new Subject("ours", "hold", ...place, "idle=yes");
 await using idlePeer = new Subject("peer", "hold", ...place, "idle=yes");
 await Promise.all([idleOurs.said(), idlePeer.said()]);
 
+say(`creating ${MANY} Services and ${MANY} EndpointSlices`);
+await load(client);
+
 for (let round = 1; round <= ROUNDS; round++) {
   for (const side of round % 2 === 1 ? SIDES : SIDES.toReversed()) {
     say(`round ${round} of ${ROUNDS}: ${side}`);
@@ -226,6 +245,7 @@ for (let round = 1; round <= ROUNDS; round++) {
     await delays(side);
     await writes(side, place);
   }
+  await recover(plane, client);
 }
 
 const minimumMs = IDLE_UNIT_S * 1000 - (performance.now() - idleStarted);
@@ -245,6 +265,8 @@ note(
   Math.max(0, all - ours - 2) / 2 / unitsOfIdling,
 );
 
+for (let round = 1; round <= ROUNDS; round++) await recoverFromAbsence(plane, client, place);
+
 const most = (value: number): readonly Target[] => [{ is: "at most", value }];
 const least = (value: number): readonly Target[] => [{ is: "at least", value }];
 const FIGURES: readonly (readonly [string, string, readonly Target[]])[] = [
@@ -257,11 +279,14 @@ const FIGURES: readonly (readonly [string, string, readonly Target[]])[] = [
   ["bundled start to first list", "ms", most(500)],
   ["status writes", "1/s", least(300)],
   ["idle watch reopened in five minutes", "", most(1)],
+  ["sees again after a reset of its connection", "ms", most(2_000)],
+  ["sees again after ten seconds of 429", "ms", most(2_000)],
+  ["sees again after ten seconds without API server", "ms", most(2_000)],
 ];
 report(
   "watch",
   FIGURES.map(([figure, unit, targets]): Figure => {
     const { ours, peer } = values.get(figure) ?? { ours: [], peer: [] };
-    return { figure, unit, ours, peer, targets };
+    return { figure, unit, ours, ...(peer.length > 0 && { peer }), targets };
   }),
 );

@@ -12,6 +12,7 @@ import {
   answerMemory,
   Delays,
   EVENTS,
+  MARKED,
   NAMESPACE,
   rate,
   say,
@@ -37,6 +38,9 @@ switch (mode) {
   case "writes":
     await writes(await connect());
     break;
+  case "follow":
+    await follow(selector === "" ? await connect() : await connectTo(selector));
+    break;
   default:
     throw new TypeError(`unknown mode ${mode}`);
 }
@@ -47,6 +51,10 @@ function connect(): Promise<Client> {
     connection: inClusterConnection(systemClock, place),
     metrics,
   });
+}
+
+function connectTo(origin: string): Promise<Client> {
+  return createClient({ program: "bench", connection: fixedConnection(origin), metrics });
 }
 
 /** Holds Services and EndpointSlices, trimmed as the speaker trims them. */
@@ -71,17 +79,21 @@ async function hold(client: Client): Promise<never> {
 
 /** Follows events of a server that says in each when it was sent. */
 async function events(origin: string): Promise<void> {
-  const client = await createClient({
-    program: "bench",
-    connection: fixedConnection(origin),
-    metrics,
-  });
+  const client = await connectTo(origin);
   const reflector = new Reflector({ client, resource: SERVICES, metrics, logger });
   const delays = new Delays(EVENTS);
   reflector.onChange(({ object }) => {
     const sent = object.metadata.annotations?.[SENT];
     if (sent !== undefined) delays.add(sent);
   });
+  await reflector.run(never);
+}
+
+/** Says each mark that it sees on the Service which is marked. */
+async function follow(client: Client): Promise<void> {
+  const fieldSelector = `metadata.name=${MARKED}`;
+  const reflector = new Reflector({ client, resource: SERVICES, metrics, logger, fieldSelector });
+  reflector.onChange(({ object }) => say({ mark: object.metadata.annotations?.[SENT] }));
   await reflector.run(never);
 }
 

@@ -92,6 +92,8 @@ export async function rate(
 export const EVENTS = 5_000;
 /** Annotation that carries when an event was sent. */
 export const SENT = "bench/sent";
+/** Name of the Service that is marked to see when a watch sees again. */
+export const MARKED = "marked";
 /** Namespace of all objects. */
 export const NAMESPACE = "bench";
 /** Status writes in one measurement. */
