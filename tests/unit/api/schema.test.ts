@@ -13,7 +13,7 @@ describe("each schema is one by the meta-schema of JSON Schema draft 7:", () => 
   test.each([...schemas, ["rendered configuration", renderedConfig] as const])(
     "%s",
     async (_name, schema) => {
-      expect(await ajv.validateSchema(schema ?? {})).toBe(true);
+      expect(await ajv.validateSchema(schema)).toBe(true);
       expect(ajv.errors).toBeNull();
     },
   );
