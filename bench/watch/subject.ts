@@ -89,7 +89,7 @@ export async function rate(
 }
 
 /** Events that one measurement of delays takes, after those that warm up. */
-export const EVENTS = 5_000;
+export const EVENTS = 2_500;
 /** Annotation that carries when an event was sent. */
 export const SENT = "bench/sent";
 /** Name of the Service that is marked to see when a watch sees again. */
