@@ -19,7 +19,7 @@ import { multicastMac, solicitedNodeAddress } from "../packet/address/multicast.
 import { maskNumber, type Prefix } from "../packet/address/prefix.ts";
 import { LinkError, type OpenLink, type ReceivedFrame } from "../packet/link/link.ts";
 import { announcementFrames, type Announcement } from "../packet/wire/announcement.ts";
-import type { BpfInstruction } from "../packet/wire/bpf.ts";
+import type { BpfProgram } from "../packet/wire/bpf.ts";
 import { ETHERNET_FIELD } from "../packet/wire/ethernet.ts";
 import {
   IDLE,
@@ -187,10 +187,10 @@ export class Announcing {
   }
 
   /** Takes a filter that was compiled elsewhere. */
-  takeFilter(of: FilterOf, program: readonly BpfInstruction[], exact: boolean): void {
+  takeFilter(of: FilterOf, programs: readonly BpfProgram[], exact: boolean): void {
     const type = FILTERED_TYPES.find((each) => each === of.etherType);
     if (type !== undefined)
-      this.#open.get(of.interfaceName)?.takeFilter(type, of.id, program, exact);
+      this.#open.get(of.interfaceName)?.takeFilter(type, of.id, programs, exact);
     this.#run();
   }
 

@@ -9,7 +9,7 @@ import {
   type OpenLink,
   type ReceivedFrame,
 } from "../packet/link/link.ts";
-import type { BpfInstruction } from "../packet/wire/bpf.ts";
+import type { BpfProgram } from "../packet/wire/bpf.ts";
 import { ETHER_TYPE_ARP, ETHER_TYPE_IPV6 } from "../packet/wire/ethernet.ts";
 import type { UsableInterface } from "./interfaces.ts";
 import { prepareInterface, type RespondingInterface } from "./responder.ts";
@@ -131,10 +131,10 @@ export class OpenInterface implements Disposable {
   takeFilter(
     type: FilteredType,
     id: number,
-    program: readonly BpfInstruction[],
+    programs: readonly BpfProgram[],
     exact: boolean,
   ): void {
-    this.#filters[type].take(id, program, exact, this.#handlers.now());
+    this.#filters[type].take(id, programs, exact, this.#handlers.now());
   }
 
   /** Whether no filter lets through more than it must. */
@@ -145,7 +145,7 @@ export class OpenInterface implements Disposable {
   #filterOf(type: FilteredType): SocketFilter {
     return new SocketFilter({
       everything: NEIGHBOR_FILTER,
-      attach: (program) => this.#attach(program, type),
+      attach: (programs) => this.#attach(programs, type),
       compileElsewhere: (job) => this.#handlers.compile(this, type, job),
       refused: () =>
         this.#handlers.trouble(
@@ -154,9 +154,9 @@ export class OpenInterface implements Disposable {
     });
   }
 
-  #attach(program: readonly BpfInstruction[], type: FilteredType): boolean {
+  #attach(programs: readonly BpfProgram[], type: FilteredType): boolean {
     try {
-      this.link.setFilter(program, type);
+      this.link.setFilter(programs, type);
       return true;
     } catch (error) {
       if (error instanceof LinkError && error.code === "FilterTooLarge") return false;
@@ -169,7 +169,7 @@ export class OpenInterface implements Disposable {
     if (error === undefined) return;
     this.#handlers.trouble(error.message);
     if (error.code !== "FilterTooLarge") return;
-    this.link.setFilter(NEIGHBOR_FILTER);
+    this.link.setFilter([NEIGHBOR_FILTER]);
     for (const type of FILTERED_TYPES) this.#filters[type].reset(this.#handlers.now());
     this.#handlers.due();
   }

@@ -139,7 +139,7 @@ port.on("message", (command: Command) => {
       announcing.setColleagues(command.macs);
       break;
     case "filter":
-      announcing.takeFilter(command, command.program, command.exact);
+      announcing.takeFilter(command, command.programs, command.exact);
       break;
     case "exchanges":
       report({ kind: "exchanges", pcap: ring.toPcap() });

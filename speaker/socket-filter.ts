@@ -6,12 +6,17 @@
  *   the moment.
  * - A change after a quiet time is compiled at once, changes in a row when they are over. Large sets
  *   are compiled elsewhere: that takes up to a tenth of a second, which no reply has to wait for.
- * - What the kernel has no room for is compiled coarser until it has; in the end everything is let
- *   through, never nothing.
+ * - A set too large for one program is spread over several, so that the filter stays exact.
+ * - What the kernel has no room for is compiled into smaller programs until it has, in the end coarser
+ *   ones; at the very end everything is let through, never nothing.
  */
 import type { Address } from "../packet/address/address.ts";
-import { BPF_MAX_INSTRUCTIONS, type BpfInstruction } from "../packet/wire/bpf.ts";
-import { compileFilter, MIN_FILTER_INSTRUCTIONS } from "../packet/wire/filter.ts";
+import { BPF_MAX_INSTRUCTIONS, type BpfProgram } from "../packet/wire/bpf.ts";
+import {
+  compileFilter,
+  MIN_FILTER_INSTRUCTIONS,
+  type FilterBudget,
+} from "../packet/wire/filter.ts";
 
 /** Addresses up to which a filter is compiled on the spot: less than a millisecond. */
 export const COMPILE_HERE = 64;
@@ -19,6 +24,11 @@ export const COMPILE_HERE = 64;
 export const SETTLE_MS = 5;
 /** As {@link SETTLE_MS}, for sets that are compiled elsewhere. */
 export const SETTLE_ELSEWHERE_MS = 50;
+/**
+ * Programs, and so sockets, of a filter at most: enough for 16,000 addresses without neighbours under
+ * the optmem_max of most kernels, 20,480. Each costs a frame about a tenth of a microsecond.
+ */
+export const MAX_FILTER_PROGRAMS = 16;
 /** When even letting everything through was refused, it is tried again after this. */
 const RETRY_MS = 1000;
 
@@ -27,15 +37,15 @@ export interface FilterJob {
   /** Names the job among those of this socket. */
   readonly id: number;
   readonly addresses: readonly Address[];
-  readonly maxInstructions: number;
+  readonly budget: FilterBudget;
 }
 
 /** What a filter needs of its socket. */
 export interface FilterSocket {
   /** Lets every frame through that could ever concern us. */
-  readonly everything: readonly BpfInstruction[];
-  /** Attaches a program at once. @returns false when the kernel has no room: the old one stands */
-  attach(program: readonly BpfInstruction[]): boolean;
+  readonly everything: BpfProgram;
+  /** Attaches programs at once. @returns false when the kernel has no room: the old ones stand */
+  attach(programs: readonly BpfProgram[]): boolean;
   /** Has a filter compiled; it comes back by {@link SocketFilter.take}. */
   compileElsewhere(job: FilterJob): void;
   /** The kernel refused even to let everything through: added addresses may not be heard. */
@@ -52,7 +62,7 @@ export class SocketFilter {
   /** What the attached filter lets through at least. A link starts out letting everything through. */
   #covered: ReadonlySet<Address> | "everything" = "everything";
   #precision: FilterPrecision = "open";
-  #maxInstructions = BPF_MAX_INSTRUCTIONS;
+  #instructions = BPF_MAX_INSTRUCTIONS;
   #changedAt = -Infinity;
   #dueAt: number | undefined;
   #job: { readonly id: number; readonly addresses: ReadonlySet<Address> } | undefined;
@@ -98,15 +108,15 @@ export class SocketFilter {
   }
 
   /** Takes a filter that was compiled elsewhere. */
-  take(id: number, program: readonly BpfInstruction[], exact: boolean, now: number): void {
+  take(id: number, programs: readonly BpfProgram[], exact: boolean, now: number): void {
     const job = this.#job;
     if (job?.id !== id) return;
     this.#job = undefined;
     // An address came in meanwhile that it does not know: too late.
     if ([...this.#wanted].some((address) => !job.addresses.has(address))) {
       if (this.#dueAt === undefined) this.#plan(now);
-    } else if (!this.#attach(program, exact, job.addresses)) {
-      if (this.#lower(program.length)) this.#compileElsewhere();
+    } else if (!this.#attach(programs, exact, job.addresses)) {
+      if (this.#lower(programs)) this.#compileElsewhere();
       else this.#giveUp(now);
     }
   }
@@ -132,7 +142,7 @@ export class SocketFilter {
 
   #openUp(): void {
     if (this.#covered === "everything") return;
-    if (!this.#socket.attach(this.#socket.everything)) {
+    if (!this.#socket.attach([this.#socket.everything])) {
       this.#socket.refused();
       return;
     }
@@ -145,12 +155,12 @@ export class SocketFilter {
     if (this.#covered !== "everything") this.#dueAt = now + RETRY_MS;
   }
 
-  #attach(
-    program: readonly BpfInstruction[],
-    exact: boolean,
-    covered: ReadonlySet<Address>,
-  ): boolean {
-    if (!this.#socket.attach(program)) return false;
+  get #budget(): FilterBudget {
+    return { instructions: this.#instructions, programs: MAX_FILTER_PROGRAMS };
+  }
+
+  #attach(programs: readonly BpfProgram[], exact: boolean, covered: ReadonlySet<Address>): boolean {
+    if (!this.#socket.attach(programs)) return false;
     this.#covered = covered;
     this.#precision = exact ? "exact" : "covering";
     return true;
@@ -160,9 +170,9 @@ export class SocketFilter {
   #compileHere(): boolean {
     this.#job = undefined;
     for (;;) {
-      const { program, exact } = compileFilter(this.#wanted, this.#maxInstructions);
-      if (this.#attach(program, exact, new Set(this.#wanted))) return true;
-      if (!this.#lower(program.length)) return false;
+      const { programs, exact } = compileFilter(this.#wanted, this.#budget);
+      if (this.#attach(programs, exact, new Set(this.#wanted))) return true;
+      if (!this.#lower(programs)) return false;
     }
   }
 
@@ -170,14 +180,14 @@ export class SocketFilter {
     const id = ++this.#jobs;
     const addresses = new Set(this.#wanted);
     this.#job = { id, addresses };
-    const maxInstructions = this.#maxInstructions;
-    this.#socket.compileElsewhere({ id, addresses: [...addresses], maxInstructions });
+    this.#socket.compileElsewhere({ id, addresses: [...addresses], budget: this.#budget });
   }
 
   /** After a refusal: three quarters of what was refused. @returns false when it gets no smaller */
-  #lower(refused: number): boolean {
-    if (refused <= MIN_FILTER_INSTRUCTIONS) return false;
-    this.#maxInstructions = Math.max(MIN_FILTER_INSTRUCTIONS, Math.floor((refused * 3) / 4));
+  #lower(refused: readonly BpfProgram[]): boolean {
+    const longest = Math.max(...refused.map(({ length }) => length));
+    if (longest <= MIN_FILTER_INSTRUCTIONS) return false;
+    this.#instructions = Math.max(MIN_FILTER_INSTRUCTIONS, Math.floor((longest * 3) / 4));
     return true;
   }
 }

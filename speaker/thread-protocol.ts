@@ -4,8 +4,8 @@
  */
 import type { Address } from "../packet/address/address.ts";
 import type { MacAddress } from "../packet/address/mac.ts";
-import type { BpfInstruction } from "../packet/wire/bpf.ts";
-import { compileFilter } from "../packet/wire/filter.ts";
+import type { BpfProgram } from "../packet/wire/bpf.ts";
+import { compileFilter, type FilterBudget } from "../packet/wire/filter.ts";
 import type { Pace } from "./announcer.ts";
 import type { Cause, FenceReason } from "./context.ts";
 import type { Hint } from "./joining.ts";
@@ -186,7 +186,7 @@ export type Command =
   /** Answers the report `compile`. */
   | ({
       readonly kind: "filter";
-      readonly program: readonly BpfInstruction[];
+      readonly programs: readonly BpfProgram[];
       readonly exact: boolean;
     } & FilterOf)
   /** Asks for the last exchanges as a capture file. */
@@ -250,16 +250,16 @@ export type Report =
   | ({
       readonly kind: "compile";
       readonly addresses: readonly Address[];
-      readonly maxInstructions: number;
+      readonly budget: FilterBudget;
     } & FilterOf)
   | { readonly kind: "exchanges"; readonly pcap: Uint8Array }
   | { readonly kind: "trouble"; readonly message: string }
   | { readonly kind: "counters"; readonly counters: ResponderCounters }
   | { readonly kind: "stopped" };
 
-/** Compiles the filter that a report asks for; takes up to a tenth of a second. */
+/** Compiles the filter that a report asks for; takes up to a fifth of a second. */
 export function compileFor(report: Extract<Report, { kind: "compile" }>): Command {
-  const { interfaceName, etherType, id, addresses, maxInstructions } = report;
-  const { program, exact } = compileFilter(addresses, maxInstructions);
-  return { kind: "filter", interfaceName, etherType, id, program, exact };
+  const { interfaceName, etherType, id, addresses, budget } = report;
+  const { programs, exact } = compileFilter(addresses, budget);
+  return { kind: "filter", interfaceName, etherType, id, programs, exact };
 }

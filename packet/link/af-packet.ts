@@ -3,7 +3,7 @@ import { constants } from "node:os";
 import { getSystemErrorName } from "node:util";
 
 import { decodeMac, encodeMac, isGroupMac, type MacAddress } from "../address/mac.ts";
-import { BPF, BpfAssembler, encodeBpf, type BpfInstruction } from "../wire/bpf.ts";
+import { BPF, BpfAssembler, encodeBpf, type BpfProgram } from "../wire/bpf.ts";
 import {
   ETHER_TYPE_ARP,
   ETHER_TYPE_IPV6,
@@ -55,9 +55,9 @@ const [NOTHING, EVERYTHING] = [0, 0x40000];
 const [NEXT_HEADER, ICMPV6_TYPE] = [20, 54];
 
 /** The filter a link starts with: every ARP frame, every Neighbor Solicitation and Advertisement. */
-export const NEIGHBOR_FILTER: readonly BpfInstruction[] = neighborFilter();
+export const NEIGHBOR_FILTER: BpfProgram = neighborFilter();
 
-function neighborFilter(): BpfInstruction[] {
+function neighborFilter(): BpfProgram {
   const program = new BpfAssembler();
   const [accept, refuse] = [program.label(), program.label()];
   program.add(BPF.LD_H, ETHERNET_FIELD.etherType);
@@ -81,7 +81,7 @@ export interface AfPacketOptions {
   /** EtherTypes to receive; ARP and IPv6 unless said otherwise. */
   readonly etherTypes?: readonly number[];
   /** Attached before the first frame can come in; {@link NEIGHBOR_FILTER} unless said otherwise. */
-  readonly filter?: readonly BpfInstruction[];
+  readonly filter?: BpfProgram;
   /** Octets of receive buffer to ask the kernel for. */
   readonly receiveBuffer?: number;
 }
@@ -109,7 +109,7 @@ class AfPacketLink implements Link {
   readonly #handlers: LinkHandlers;
   readonly #receiveBuffer: number;
   /** By EtherType, so that a socket opened anew gets them again. */
-  readonly #filters = new Map<number, Uint8Array>();
+  readonly #filters = new Map<number, readonly Uint8Array[]>();
   readonly #groups: MacAddress[] = [];
   readonly #slot = new Slot();
   /** The last view of each slot: frames of one kind have one length, so it is nearly always fit. */
@@ -134,7 +134,7 @@ class AfPacketLink implements Link {
     this.#handlers = handlers;
     this.#receiveBuffer = options.receiveBuffer ?? RECEIVE_BUFFER;
     for (const type of options.etherTypes ?? [ETHER_TYPE_ARP, ETHER_TYPE_IPV6]) {
-      this.#filters.set(type, encodeFilter(options.filter ?? NEIGHBOR_FILTER));
+      this.#filters.set(type, [encodeFilter(options.filter ?? NEIGHBOR_FILTER)]);
     }
     const state = this.#readState();
     this.#mac = decodeMac(state.hardwareAddress);
@@ -172,14 +172,14 @@ class AfPacketLink implements Link {
     return taken + this.#flush();
   }
 
-  setFilter(program: readonly BpfInstruction[], etherType?: number): void {
-    const octets = encodeFilter(program);
+  setFilter(programs: readonly BpfProgram[], etherType?: number): void {
+    const octets = programs.map(encodeFilter);
     if (etherType !== undefined && !this.#filters.has(etherType)) {
       throw new RangeError(`the link does not receive EtherType 0x${etherType.toString(16)}`);
     }
     for (const type of etherType === undefined ? this.#filters.keys() : [etherType]) {
       this.#attempt("attaching a filter", (socket) => {
-        socket.setFilter(octets, type);
+        socket.setFilters(octets, type);
       });
       this.#filters.set(type, octets);
     }
@@ -343,8 +343,8 @@ class AfPacketLink implements Link {
   #openSocket(interfaceIndex: number): PacketSocket {
     return new this.#native.PacketSocket({
       interfaceIndex,
-      protocols: [...this.#filters.keys()],
-      filters: [...this.#filters.values()],
+      protocols: [...this.#filters].flatMap(([type, programs]) => programs.map(() => type)),
+      filters: [...this.#filters.values()].flat(),
       slots: SLOTS,
       slotSize: SLOT_SIZE,
       receiveBuffer: this.#receiveBuffer,
@@ -436,7 +436,7 @@ class AfPacketLink implements Link {
 }
 
 /** The native socket takes the fields in little-endian order, whatever the machine's. */
-function encodeFilter(program: readonly BpfInstruction[]): Uint8Array {
+function encodeFilter(program: BpfProgram): Uint8Array {
   return encodeBpf(program, true);
 }
 

@@ -10,7 +10,7 @@
  *   filter and groups are kept and stand again when it comes back.
  */
 import type { MacAddress } from "../address/mac.ts";
-import type { BpfInstruction } from "../wire/bpf.ts";
+import type { BpfProgram } from "../wire/bpf.ts";
 
 /** To whom a received frame was addressed: this host alone, all, or a group. */
 export type FrameKind = "host" | "broadcast" | "multicast";
@@ -93,11 +93,13 @@ export interface Link extends Disposable {
   /** Sends frames at once and returns how many the kernel took. @throws as {@link Link.send} */
   sendBatch(frames: readonly Uint8Array[]): number;
   /**
-   * Replaces the receive filter, at once and for frames from then on.
+   * Replaces the receive filter, at once and for frames from then on. What the old and the new one
+   * both let through may come twice in that instant; nothing is lost.
+   * @param programs at least one: a frame passes for each that accepts it
    * @param etherType only for frames of this type; absent: for all that the link receives
    * @throws LinkError `FilterTooLarge` when the kernel has no room for it: the old one stands
    */
-  setFilter(program: readonly BpfInstruction[], etherType?: number): void;
+  setFilter(programs: readonly BpfProgram[], etherType?: number): void;
   /** Has the interface receive frames to a multicast MAC address; each join needs its own leave. */
   joinGroup(group: MacAddress): void;
   /** Inverse of {@link Link.joinGroup}. */

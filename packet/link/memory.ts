@@ -1,6 +1,6 @@
 /** Links without a kernel: ports of a switch in memory, for tests and for the simulation. */
 import { decodeMac, isGroupMac, BROADCAST_MAC, type MacAddress } from "../address/mac.ts";
-import type { BpfInstruction } from "../wire/bpf.ts";
+import type { BpfProgram } from "../wire/bpf.ts";
 import { ETHERNET_FIELD, ETHERNET_HEADER_LENGTH } from "../wire/ethernet.ts";
 import { viewOf } from "../wire/decode.ts";
 import {
@@ -21,7 +21,7 @@ export interface MemoryLanOptions {
   /** Wall clock in milliseconds, for time stamps. */
   readonly nowMs?: () => number;
   /** Runs a filter on a frame, as the kernel would; without it filters are kept and accept all. */
-  readonly accepts?: (program: readonly BpfInstruction[], octets: Uint8Array) => boolean;
+  readonly accepts?: (program: BpfProgram, octets: Uint8Array) => boolean;
 }
 
 /** A port of a switch in memory, and what happens to its cable. */
@@ -129,8 +129,8 @@ class MemoryLink implements Link {
   readonly #port: Port;
   readonly #closed: () => void;
   readonly #counts = { ...NO_STATISTICS };
-  readonly #filters = new Map<number, readonly BpfInstruction[]>();
-  #filter: readonly BpfInstruction[] | null = null;
+  readonly #filters = new Map<number, readonly BpfProgram[]>();
+  #filter: readonly BpfProgram[] | null = null;
   #open = true;
 
   constructor(port: Port, handlers: LinkHandlers, closed: () => void) {
@@ -175,11 +175,11 @@ class MemoryLink implements Link {
     return frames.length;
   }
 
-  setFilter(program: readonly BpfInstruction[], etherType?: number): void {
-    if (etherType !== undefined) this.#filters.set(etherType, program);
+  setFilter(programs: readonly BpfProgram[], etherType?: number): void {
+    if (etherType !== undefined) this.#filters.set(etherType, programs);
     else {
       this.#filters.clear();
-      this.#filter = program;
+      this.#filter = programs;
     }
   }
 
@@ -207,7 +207,11 @@ class MemoryLink implements Link {
   /** Takes a frame from the switch as an interface would. */
   take(octets: Uint8Array): void {
     const kind = this.#kindOf(decodeMac(octets, ETHERNET_FIELD.destination));
-    if (kind === null || !this.#passes(octets)) return;
+    if (kind === null) return;
+    for (let times = this.#passes(octets); times > 0; times--) this.#handOver(octets, kind);
+  }
+
+  #handOver(octets: Uint8Array, kind: FrameKind): void {
     this.#counts.received++;
     const nowMs = this.#port.options.nowMs();
     const seconds = Math.floor(nowMs / 1000);
@@ -222,9 +226,11 @@ class MemoryLink implements Link {
     return destination === this.macAddress ? "host" : null;
   }
 
-  #passes(octets: Uint8Array): boolean {
+  /** By how many programs of the filter it passes. */
+  #passes(octets: Uint8Array): number {
     const type = viewOf(octets).getUint16(ETHERNET_FIELD.etherType);
-    const program = this.#filters.get(type) ?? this.#filter;
-    return program === null || this.#port.options.accepts(program, octets);
+    const programs = this.#filters.get(type) ?? this.#filter;
+    if (programs === null) return 1;
+    return programs.filter((program) => this.#port.options.accepts(program, octets)).length;
   }
 }

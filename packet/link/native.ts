@@ -20,8 +20,9 @@ export interface SharedMemory {
 /** Options of the native packet socket. */
 export interface PacketSocketOptions {
   readonly interfaceIndex: number;
+  /** EtherTypes; one with several programs is named as often. */
   readonly protocols: readonly number[];
-  /** One a protocol. */
+  /** The program for each of them. */
   readonly filters: readonly Uint8Array[];
   readonly slots: number;
   readonly slotSize: number;
@@ -34,7 +35,7 @@ export interface PacketSocketOptions {
 export interface PacketSocket {
   readonly memory: SharedMemory;
   flush(count: number): number;
-  setFilter(program: Uint8Array, etherType: number): void;
+  setFilters(programs: readonly Uint8Array[], etherType: number): void;
   setMembership(address: Uint8Array, joined: boolean): void;
   statistics(): [received: number, dropped: number];
   close(): void;

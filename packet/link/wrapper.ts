@@ -1,5 +1,5 @@
 import type { MacAddress } from "../address/mac.ts";
-import type { BpfInstruction } from "../wire/bpf.ts";
+import type { BpfProgram } from "../wire/bpf.ts";
 import type { Link, LinkHandlers, LinkStatistics, ReceivedFrame } from "./link.ts";
 
 /** Gives the same handlers with another one for frames. */
@@ -55,8 +55,8 @@ export class LinkWrapper implements Link {
   }
 
   /** See {@link Link.setFilter}. */
-  setFilter(program: readonly BpfInstruction[], etherType?: number): void {
-    this.inner.setFilter(program, etherType);
+  setFilter(programs: readonly BpfProgram[], etherType?: number): void {
+    this.inner.setFilter(programs, etherType);
   }
 
   /** See {@link Link.joinGroup}. */

@@ -4,11 +4,13 @@
  *   new PacketSocket({ interfaceIndex, protocols, filters, slots, slotSize, receiveBuffer,
  *                      onBatch(count), onError(code) })
  *
- * - One receiving socket for each EtherType of `protocols`, and one that only sends. A socket bound
- *   to its EtherType is not handed the host's own frames and costs other traffic nothing; one bound
- *   to ETH_P_ALL would be handed a copy of every frame of the host.
- * - Each has its filter (octets of `struct sock_filter`, fields in little-endian order), attached
- *   before the socket is bound: nothing that it refuses is ever queued.
+ * - A receiving socket for each element of `protocols`, an EtherType, and one that only sends. A
+ *   socket bound to its EtherType is not handed the host's own frames and costs other traffic nothing;
+ *   one bound to ETH_P_ALL would be handed a copy of every frame of the host.
+ * - Each has the filter of the same place in `filters` (octets of `struct sock_filter`, fields in
+ *   little-endian order), attached before the socket is bound: nothing that it refuses is ever queued.
+ *   An EtherType that is named more than once has so many programs; a frame comes once for each that
+ *   accepts it.
  * - A batch of at most `slots` frames lands in `octets`, frame i at i * slotSize; `lengths[i]` is the
  *   length on the wire (more than slotSize: the frame was cut off); `types[i]` the kernel's packet
  *   type; `seconds[i]`, `nanoseconds[i]` the kernel's time stamp. All of it is void once onBatch
@@ -34,7 +36,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MAX_PROTOCOLS 4
+#define MAX_RECEIVERS 64
 #define MAX_SLOTS 1024
 #define MAX_SLOT_SIZE 65536
 /* Batches read before the loop gets its turn again: its timers must not wait for a flood to end. */
@@ -210,6 +212,40 @@ static void count_statistics(receiver* r) {
   r->owner->dropped += stats.tp_drops;
 }
 
+/*
+ * Closing a packet socket takes the kernel some ten milliseconds: it waits until no processor looks at
+ * the socket any more. No reply has to wait for that, so another thread closes it.
+ */
+typedef struct {
+  uv_work_t work;
+  owner* owner;
+  int fd;
+} closing;
+
+static void close_elsewhere(uv_work_t* work) { close(((closing*)work->data)->fd); }
+
+static void on_closed_elsewhere(uv_work_t* work, int status) {
+  closing* c = work->data;
+  owner* o = c->owner;
+  if (status != 0) close(c->fd); /* cancelled */
+  free(c);
+  owner_handle_closed(o);
+}
+
+static void close_descriptor(owner* o, int fd) {
+  uv_loop_t* loop;
+  closing* c = calloc(1, sizeof *c);
+  if (c != NULL && napi_get_uv_event_loop(o->env, &loop) == napi_ok) {
+    *c = (closing){.work.data = c, .owner = o, .fd = fd};
+    if (uv_queue_work(loop, &c->work, close_elsewhere, on_closed_elsewhere) == 0) {
+      o->handles++;
+      return;
+    }
+  }
+  free(c);
+  close(fd);
+}
+
 static void on_handle_closed(uv_handle_t* handle) {
   receiver* r = handle->data;
   owner* o = &r->owner->base;
@@ -224,7 +260,7 @@ static void close_receiver(receiver* r) {
   count_statistics(r);
   uv_poll_stop(&r->poll);
   uv_close((uv_handle_t*)&r->poll, on_handle_closed);
-  close(r->fd);
+  close_descriptor(&r->owner->base, r->fd);
 }
 
 /*
@@ -302,7 +338,7 @@ static void free_packet_socket(owner* o) {
 static void close_packet_socket(owner* o) {
   packet_socket* s = (packet_socket*)o;
   while (s->receivers != NULL) close_receiver(s->receivers);
-  if (s->transmit_fd >= 0) close(s->transmit_fd);
+  if (s->transmit_fd >= 0) close_descriptor(o, s->transmit_fd);
   s->transmit_fd = -1;
   if (s->memory != NULL) napi_delete_reference(o->env, s->memory);
   if (s->on_batch != NULL) napi_delete_reference(o->env, s->on_batch);
@@ -385,15 +421,14 @@ static bool get_element(napi_env env, napi_value options, const char* name, uint
          napi_get_element(env, list, i, result) == napi_ok;
 }
 
-static bool count_protocols(napi_env env, napi_value options, uint32_t* count) {
-  napi_value list;
+/* The length of an array. False with a pending exception. */
+static bool count_elements(napi_env env, napi_value list, const char* expected, uint32_t* count) {
   bool is_array = false;
-  if (napi_get_named_property(env, options, "protocols", &list) == napi_ok &&
-      napi_is_array(env, list, &is_array) == napi_ok && is_array &&
-      napi_get_array_length(env, list, count) == napi_ok && *count >= 1 && *count <= MAX_PROTOCOLS) {
+  if (napi_is_array(env, list, &is_array) == napi_ok && is_array &&
+      napi_get_array_length(env, list, count) == napi_ok && *count >= 1 && *count <= MAX_RECEIVERS) {
     return true;
   }
-  throw_type(env, "protocols: expected an array of 1 to 4 EtherTypes");
+  throw_type(env, expected);
   return false;
 }
 
@@ -418,8 +453,12 @@ static bool open_receiver(packet_socket* s, napi_value options, uint32_t i) {
 }
 
 static bool open_sockets(packet_socket* s, napi_value options) {
+  napi_value list;
   uint32_t count;
-  if (!count_protocols(s->base.env, options, &count)) return false;
+  if (napi_get_named_property(s->base.env, options, "protocols", &list) != napi_ok ||
+      !count_elements(s->base.env, list, "protocols: expected an array of 1 to 64 EtherTypes", &count)) {
+    return false;
+  }
   s->transmit_fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (s->transmit_fd < 0) {
     throw_errno(s->base.env, errno, "socket");
@@ -503,43 +542,108 @@ static napi_value flush(napi_env env, napi_callback_info info) {
 }
 
 /*
- * Replacing a filter is atomic, but the kernel charges the socket for the old and the new one at
- * once (net.core.optmem_max). Where that is refused, a fresh socket takes the new filter, and the
- * old one, closed to new frames, is read to its end. For an instant both take the same frame: one
- * may come twice, or behind a newer one; none is lost.
+ * Replacing the filter of a socket is atomic, but the kernel charges the socket for the old and the
+ * new one at once (net.core.optmem_max), and those of several sockets cannot be replaced together.
+ * Where the one is refused, or the other needed, fresh sockets take the new filters, and the old
+ * ones, closed to new frames, are read to their end. For an instant both take the same frame: one may
+ * come twice, or behind a newer one; none is lost.
  */
-static int replace_filter(receiver* r, const struct sock_fprog* program, const char** syscall) {
+
+typedef struct {
+  uint32_t count;
+  filter filters[MAX_RECEIVERS];
+} filter_list;
+
+static void free_filters(filter_list* list) {
+  for (uint32_t i = 0; i < list->count; i++) free(list->filters[i].instructions);
+}
+
+/* Copies an array of filters. False with a pending exception; otherwise to be freed. */
+static bool read_filters(napi_env env, napi_value array, filter_list* list) {
+  uint32_t count;
+  list->count = 0;
+  if (!count_elements(env, array, "filters: expected an array of 1 to 64 programs", &count)) return false;
+  for (uint32_t i = 0; i < count; i++, list->count++) {
+    napi_value program;
+    if (napi_get_element(env, array, i, &program) == napi_ok &&
+        read_filter(env, program, &list->filters[i])) {
+      continue;
+    }
+    free_filters(list);
+    return false;
+  }
+  return true;
+}
+
+static bool receives(const receiver* r, uint16_t protocol) {
+  return !r->retiring && r->protocol == protocol;
+}
+
+static void retire(receiver* r) {
   static struct sock_filter drop_all[] = {BPF_STMT(BPF_RET | BPF_K, 0)};
-  const struct sock_fprog closed = {COUNT_OF(drop_all), drop_all};
-  *syscall = "SO_ATTACH_FILTER";
-  int error = attach(r->fd, program);
-  if (error != ENOMEM) return error;
-  error = add_receiver(r->owner, r->protocol, program, syscall);
-  if (error != 0) return error;
+  const struct sock_fprog shut = {COUNT_OF(drop_all), drop_all};
   /* Unbinding would turn the queue's end into an error; if even this is refused, duplicates go on
      only until the old socket is closed, in this turn of the loop. */
-  attach(r->fd, &closed);
+  attach(r->fd, &shut);
   r->retiring = true;
   watch(r);
+}
+
+/* Opens a socket for each filter, or none. 0, or an error number and `*syscall`. */
+static int add_receivers(packet_socket* s, uint16_t protocol, const filter_list* list, const char** syscall) {
+  receiver* before = s->receivers;
+  for (uint32_t i = 0; i < list->count; i++) {
+    int error = add_receiver(s, protocol, &list->filters[i].program, syscall);
+    if (error == 0) continue;
+    /* New ones stand at the head. */
+    while (s->receivers != before) close_receiver(s->receivers);
+    return error;
+  }
   return 0;
 }
 
-/* setFilter(octets, protocol): protocol 0 stands for all. */
-static napi_value set_filter(napi_env env, napi_callback_info info) {
+/* The only socket of a protocol; NULL when there are more. */
+static receiver* only_receiver(packet_socket* s, uint16_t protocol) {
+  receiver* only = NULL;
+  for (receiver* r = s->receivers; r != NULL; r = r->next) {
+    if (!receives(r, protocol)) continue;
+    if (only != NULL) return NULL;
+    only = r;
+  }
+  return only;
+}
+
+/* 0, or an error number and `*syscall`: what was attached before stands. */
+static int replace_filters(packet_socket* s, uint16_t protocol, const filter_list* list, const char** syscall) {
+  receiver* only = only_receiver(s, protocol);
+  if (only != NULL && list->count == 1) {
+    *syscall = "SO_ATTACH_FILTER";
+    int error = attach(only->fd, &list->filters[0].program);
+    if (error != ENOMEM) return error;
+  }
+  receiver* before = s->receivers;
+  int error = add_receivers(s, protocol, list, syscall);
+  if (error != 0) return error;
+  for (receiver* r = before; r != NULL; r = r->next) {
+    if (receives(r, protocol)) retire(r);
+  }
+  return 0;
+}
+
+/* setFilters(array of octets, protocol): a frame passes when any of them accepts it. */
+static napi_value set_filters(napi_env env, napi_callback_info info) {
   napi_value arguments[2];
   uint32_t protocol = 0;
-  filter f;
+  filter_list list;
   packet_socket* s = owner_arguments(env, info, 2, arguments);
-  if (s == NULL || !read_filter(env, arguments[0], &f)) return NULL;
-  int error = 0;
-  const char* syscall = "";
-  if (napi_get_value_uint32(env, arguments[1], &protocol) != napi_ok) error = EINVAL;
-  /* add_receiver puts new ones at the head, before what this loop still visits. */
-  for (receiver* r = s->receivers; r != NULL && error == 0; r = r->next) {
-    if (r->retiring || (protocol != 0 && r->protocol != protocol)) continue;
-    error = replace_filter(r, &f.program, &syscall);
+  if (s == NULL || !read_filters(env, arguments[0], &list)) return NULL;
+  int error = EINVAL;
+  const char* syscall = "protocol";
+  if (napi_get_value_uint32(env, arguments[1], &protocol) == napi_ok && protocol >= ETH_P_802_3_MIN &&
+      protocol <= UINT16_MAX) {
+    error = replace_filters(s, (uint16_t)protocol, &list, &syscall);
   }
-  free(f.instructions);
+  free_filters(&list);
   if (error != 0) throw_errno(env, error, syscall);
   return NULL;
 }
@@ -595,7 +699,7 @@ static napi_value close_method(napi_env env, napi_callback_info info) {
 bool define_packet_socket(napi_env env, napi_value exports) {
   napi_property_descriptor methods[] = {
       {.utf8name = "flush", .method = flush, .attributes = napi_default_method},
-      {.utf8name = "setFilter", .method = set_filter, .attributes = napi_default_method},
+      {.utf8name = "setFilters", .method = set_filters, .attributes = napi_default_method},
       {.utf8name = "setMembership", .method = set_membership, .attributes = napi_default_method},
       {.utf8name = "statistics", .method = statistics, .attributes = napi_default_method},
       {.utf8name = "close", .method = close_method, .attributes = napi_default_method},

@@ -47,6 +47,9 @@ export interface BpfInstruction {
   readonly k: number;
 }
 
+/** A program as the kernel has it. */
+export type BpfProgram = readonly BpfInstruction[];
+
 /** A place in a program that can be jumped to; see {@link BpfAssembler.place}. */
 export type BpfLabel = number;
 
@@ -205,10 +208,7 @@ function emitBranch(
  * Encodes a program as an array of struct sock_filter.
  * @param littleEndian the order of octets of the machine that the kernel runs on.
  */
-export function encodeBpf(
-  program: readonly BpfInstruction[],
-  littleEndian: boolean,
-): Uint8Array<ArrayBuffer> {
+export function encodeBpf(program: BpfProgram, littleEndian: boolean): Uint8Array<ArrayBuffer> {
   const octets = new Uint8Array(program.length * BPF_INSTRUCTION_LENGTH);
   const view = new DataView(octets.buffer);
   for (const [i, { code, jt, jf, k }] of program.entries()) {
@@ -227,6 +227,6 @@ export function isLittleEndian(): boolean {
 }
 
 /** Writes a program as `tcpdump -ddd` does without its count: one instruction a line, decimal. */
-export function formatBpf(program: readonly BpfInstruction[]): string {
+export function formatBpf(program: BpfProgram): string {
   return program.map(({ code, jt, jf, k }) => `${code} ${jt} ${jf} ${k}`).join("\n");
 }

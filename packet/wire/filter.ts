@@ -7,8 +7,11 @@
  *   conflict. Everything else that it may find wrong with a frame it counts, so that passes.
  * - A frame that came in an IEEE 802.1Q tag of another network does not pass, although the kernel
  *   has taken the tag out.
- * - The filter is exact as long as it fits the budget. Beyond, neighbouring addresses are joined
- *   into ranges, over the smallest gaps first: it lets more through, never less.
+ * - The filter is exact as long as it fits the budget: in one program, or in several, each for a
+ *   slice of the addresses in their order and for a socket of its own. A frame whose target and
+ *   sender lie in two slices, a conflict, passes twice.
+ * - Beyond, it is one program, in which neighbouring addresses are joined into ranges, over the
+ *   smallest gaps first: it lets more through, never less.
  */
 import { addressToBigInt, isIPv4, type Address } from "../address/address.ts";
 import { ARP_FIELD } from "./arp.ts";
@@ -20,6 +23,7 @@ import {
   BpfAssembler,
   type BpfInstruction,
   type BpfLabel,
+  type BpfProgram,
 } from "./bpf.ts";
 import {
   ETHER_TYPE_ARP,
@@ -37,14 +41,23 @@ import { NDP_FIELD } from "./ndp.ts";
 
 /** A filter, and how it had to be made. */
 export interface CompiledFilter {
-  readonly program: readonly BpfInstruction[];
+  /** At least one; a frame passes when any of them accepts it. */
+  readonly programs: readonly BpfProgram[];
   /** Whether it lets through no more than it must. */
   readonly exact: boolean;
 }
 
+/** What a filter may cost. */
+export interface FilterBudget {
+  /** Instructions of a program, {@link MIN_FILTER_INSTRUCTIONS} to {@link BPF_MAX_INSTRUCTIONS}. */
+  readonly instructions: number;
+  /** Programs, 1 or more. */
+  readonly programs: number;
+}
+
 /** Octets of a frame to keep: all of them. */
 const KEEP = 0x40000;
-/** The least budget: the coarsest filter of both families fits, wherever the addresses lie. */
+/** The least instructions of a budget: the coarsest filter of both families fits, wherever the addresses lie. */
 export const MIN_FILTER_INSTRUCTIONS = 256;
 /** Comparisons in a row before the search halves: each costs an instruction, each half two more. */
 const LEAF = 16;
@@ -83,25 +96,52 @@ interface Plan {
 /**
  * Compiles a filter.
  * @param addresses what the responder's table holds for the interface, announced and probed.
- * @param maxInstructions the budget; after the kernel answered ENOMEM, try with less.
- * @throws RangeError for a budget below {@link MIN_FILTER_INSTRUCTIONS}.
+ * @param budget after the kernel answered ENOMEM, try with fewer instructions.
+ * @throws RangeError for fewer than {@link MIN_FILTER_INSTRUCTIONS}.
  */
 export function compileFilter(
   addresses: Iterable<Address>,
-  maxInstructions: number = BPF_MAX_INSTRUCTIONS,
+  { instructions, programs }: FilterBudget,
 ): CompiledFilter {
-  if (maxInstructions < MIN_FILTER_INSTRUCTIONS) {
+  if (instructions < MIN_FILTER_INSTRUCTIONS) {
     throw new RangeError(`a filter needs a budget of ${MIN_FILTER_INSTRUCTIONS} instructions`);
   }
-  const most = Math.min(maxInstructions, BPF_MAX_INSTRUCTIONS);
-  const [numbers4, numbers6] = sortByFamily(addresses);
-  const [ipv4, ipv6] = [new Cover(numbers4, 1), new Cover(numbers6, WORDS)];
+  const most = Math.min(instructions, BPF_MAX_INSTRUCTIONS);
+  const [ipv4, ipv6] = sortByFamily(addresses);
+  const exact = compileExact(ipv4, ipv6, most, programs);
+  if (exact !== undefined) return { programs: exact, exact: true };
+  const program = compileCoarse(new Cover(ipv4, 1), new Cover(ipv6, WORDS), most);
+  return { programs: [program], exact: false };
+}
+
+/** Cuts the addresses into so many equal slices that the program of each fits, if that suffices. */
+function compileExact(
+  ipv4: readonly bigint[],
+  ipv6: readonly bigint[],
+  most: number,
+  slices: number,
+): BpfProgram[] | undefined {
+  const size = new Cover(ipv4, 1).size + new Cover(ipv6, WORDS).size;
   // A range costs an instruction at least, twice: do not assemble what cannot fit.
-  if (2 * (ipv4.size + ipv6.size) <= most) {
-    const program = emitFilter(exactPlan(ipv4), exactPlan(ipv6));
-    if (program.length <= most) return { program, exact: true };
+  for (let count = Math.max(1, Math.ceil((2 * size) / most)); count <= slices; count++) {
+    const programs: BpfProgram[] = [];
+    for (let i = 0; i < count; i++) {
+      const program = emitFilter(
+        exactPlan(new Cover(slice(ipv4, i, count), 1)),
+        exactPlan(new Cover(slice(ipv6, i, count), WORDS)),
+      );
+      if (program.length > most) break;
+      programs.push(program);
+    }
+    if (programs.length === count) return programs;
   }
-  return { program: compileCoarse(ipv4, ipv6, most), exact: false };
+  return undefined;
+}
+
+/** Slice `i` of `count` nearly equal ones. */
+function slice<T>(all: readonly T[], i: number, count: number): readonly T[] {
+  const end = (n: number): number => Math.floor((n * all.length) / count);
+  return all.slice(end(i), end(i + 1));
 }
 
 function exactPlan(family: Cover): Plan {

@@ -90,23 +90,23 @@ suite("an AF_PACKET link", () => {
   test("replaces its filter for all frames or for one EtherType", async () => {
     await using one = await Agent.open(lan.host(1));
     await using two = await Agent.open(lan.host(2));
-    await two.tell("setFilter", { program: REFUSE_ALL });
+    await two.tell("setFilter", { programs: [REFUSE_ALL] });
     await one.send(arpRequest(1));
-    await two.tell("setFilter", { program: ACCEPT_ALL, etherType: ETHERTYPE_IPV6 });
+    await two.tell("setFilter", { programs: [ACCEPT_ALL], etherType: ETHERTYPE_IPV6 });
     await one.send(arpRequest(2));
-    await two.tell("setFilter", { program: ACCEPT_ALL, etherType: ETHERTYPE_ARP });
+    await two.tell("setFilter", { programs: [ACCEPT_ALL], etherType: ETHERTYPE_ARP });
     await one.send(arpRequest(3));
     expect((await arpSeen(two, 1)).map(({ octets }) => octets[41])).toEqual([3]);
-    await expect(two.tell("setFilter", { program: ACCEPT_ALL, etherType: 0x0800 })).rejects.toThrow(
-      "0x800",
-    );
-    await expect(two.tell("setFilter", { program: [] })).rejects.toThrow("filter");
+    await expect(
+      two.tell("setFilter", { programs: [ACCEPT_ALL], etherType: 0x0800 }),
+    ).rejects.toThrow("0x800");
+    await expect(two.tell("setFilter", { programs: [[]] })).rejects.toThrow("filter");
   });
 
   test("counts frames that found no room while its loop stood still", async () => {
     await using one = await Agent.open(lan.host(1));
     await using two = await Agent.open(lan.host(2), { interfaceName: "eth0", receiveBuffer: 4096 });
-    await two.tell("setFilter", { program: REFUSE_ALL, etherType: ETHERTYPE_IPV6 });
+    await two.tell("setFilter", { programs: [REFUSE_ALL], etherType: ETHERTYPE_IPV6 });
     const stalled = two.tell("stall", { ms: 300 });
     const frames = Array.from({ length: 400 }, () => arpRequest(1));
     await one.tell("sendBatch", { frames });

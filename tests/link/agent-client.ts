@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { AfPacketOptions } from "../../packet/link/af-packet.ts";
 import type { LinkStatistics } from "../../packet/link/link.ts";
 import type { EchoResult } from "../../packet/link/witness.ts";
-import type { BpfInstruction } from "../../packet/wire/bpf.ts";
+import type { BpfProgram } from "../../packet/wire/bpf.ts";
 import type { JudgedInterfaces } from "../../speaker/interfaces.ts";
 
 /** A frame that the agent's link handed over. */
@@ -29,7 +29,7 @@ interface Orders {
   sendLong: { readonly frame: Uint8Array };
   echo: { readonly on: boolean };
   stall: { readonly ms: number };
-  setFilter: { readonly program: readonly BpfInstruction[]; readonly etherType?: number };
+  setFilter: { readonly programs: readonly BpfProgram[]; readonly etherType?: number };
   joinGroup: { readonly group: string };
   leaveGroup: { readonly group: string };
   refresh: object;

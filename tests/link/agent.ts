@@ -132,7 +132,7 @@ function obey(command: Command): unknown {
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, command.ms);
       return null;
     case "setFilter":
-      needed().setFilter(command.program, command.etherType);
+      needed().setFilter(command.programs, command.etherType);
       return null;
     case "joinGroup":
       needed().joinGroup(command.group as MacAddress);

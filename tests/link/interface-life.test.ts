@@ -76,12 +76,13 @@ suite("the interface of an AF_PACKET link", () => {
     await eventsAre(two, ["down Down", "up"]);
   });
 
-  test("vanishes and returns with another index and MAC: filter stands, frames flow", async () => {
+  test("vanishes and returns with another index and MAC: filter and group stand, frames flow", async () => {
     const host = lan.host(2);
     await using two = await Agent.open(host);
     const before = await two.describe();
     await two.tell("joinGroup", { group: "33:33:ff:00:00:99" });
-    await two.tell("setFilter", { program: REFUSE_ALL, etherType: ETHERTYPE_ARP });
+    const programs = [REFUSE_ALL, REFUSE_ALL];
+    await two.tell("setFilter", { programs, etherType: ETHERTYPE_ARP });
     await host.ip("link", "del", "eth0");
     await eventsAre(two, ["down Vanished"]);
     await two.send(arpRequest(1));
@@ -94,9 +95,33 @@ suite("the interface of an AF_PACKET link", () => {
     expect((await host.ip("maddr", "show", "dev", "eth0")).stdout).toContain("33:33:ff:00:00:99");
     await getsThrough(two, one);
     await one.send(arpRequest(3));
-    await two.tell("setFilter", { program: ACCEPT_ALL, etherType: ETHERTYPE_ARP });
+    await two.tell("setFilter", { programs: [ACCEPT_ALL], etherType: ETHERTYPE_ARP });
     await one.send(arpRequest(4));
     expect((await arpSeen(two, 1)).map(({ octets }) => octets[41])).toEqual([4]);
+  });
+
+  test("takes a frame once by several programs, and changes them without losing one", async () => {
+    await using two = await Agent.open(lan.host(2));
+    const etherType = ETHERTYPE_ARP;
+    const filters = [
+      [REFUSE_ALL, ACCEPT_ALL, REFUSE_ALL],
+      [longFilter(2000), REFUSE_ALL],
+      [ACCEPT_ALL],
+    ];
+    for (let mark = 1; mark <= 30; mark++) {
+      await two.tell("setFilter", { programs: filters[mark % 3]!, etherType });
+      await one.send(arpRequest(mark));
+    }
+    const seen = await arpSeen(two, 30);
+    expect(seen.map(({ octets }) => octets[41]).sort((a, b) => a! - b!)).toEqual(
+      Array.from({ length: 30 }, (_, i) => i + 1),
+    );
+    await two.tell("setFilter", { programs: [REFUSE_ALL, REFUSE_ALL], etherType });
+    await one.send(arpRequest(31));
+    await two.tell("setFilter", { programs: [REFUSE_ALL, ACCEPT_ALL], etherType });
+    await one.send(arpRequest(32));
+    expect((await arpSeen(two, 1)).map(({ octets }) => octets[41])).toEqual([32]);
+    expect((await two.statistics()).dropped).toBe(0);
   });
 
   test("changes its MAC address while up: told when asked to look", async () => {
@@ -171,7 +196,7 @@ suite("refusals of an AF_PACKET link", () => {
     await using two = await Agent.open(lan.host(2));
     await one.tell("open", { options: { interfaceName: "eth0" } });
     await one.tell("joinGroup", { group: "33:33:ff:12:34:56" });
-    await one.tell("setFilter", { program: ACCEPT_ALL });
+    await one.tell("setFilter", { programs: [ACCEPT_ALL] });
     await one.send(arpRequest(5));
     await arpSeen(two, 1);
   });
@@ -180,11 +205,11 @@ suite("refusals of an AF_PACKET link", () => {
     await using one = await Agent.open(lan.host(1));
     await lan.host(2).run("sysctl", "-qw", "net.core.optmem_max=20480");
     await using two = await Agent.open(lan.host(2));
-    await two.tell("setFilter", { program: longFilter(2000) });
+    await two.tell("setFilter", { programs: [longFilter(2000)] });
     await one.send(arpRequest(1));
-    await two.tell("setFilter", { program: longFilter(2001) });
+    await two.tell("setFilter", { programs: [longFilter(2001)] });
     await one.send(arpRequest(2));
-    await two.tell("setFilter", { program: longFilter(2002) });
+    await two.tell("setFilter", { programs: [longFilter(2002)] });
     await one.send(arpRequest(3));
     const seen = await arpSeen(two, 3);
     expect(new Set(seen.map(({ octets }) => octets[41]))).toEqual(new Set([1, 2, 3]));
@@ -195,13 +220,13 @@ suite("refusals of an AF_PACKET link", () => {
     await using one = await Agent.open(lan.host(1));
     await lan.host(2).run("sysctl", "-qw", "net.core.optmem_max=20480");
     await using two = await Agent.open(lan.host(2));
-    await two.tell("setFilter", { program: REFUSE_ALL });
-    await expect(two.tell("setFilter", { program: longFilter(4000) })).rejects.toMatchObject({
+    await two.tell("setFilter", { programs: [REFUSE_ALL] });
+    await expect(two.tell("setFilter", { programs: [longFilter(4000)] })).rejects.toMatchObject({
       code: "FilterTooLarge",
       message: expect.stringContaining("optmem_max"),
     });
     await one.send(arpRequest(1));
-    await two.tell("setFilter", { program: ACCEPT_ALL });
+    await two.tell("setFilter", { programs: [ACCEPT_ALL] });
     await one.send(arpRequest(2));
     expect((await arpSeen(two, 1)).map(({ octets }) => octets[41])).toEqual([2]);
   });
@@ -209,7 +234,7 @@ suite("refusals of an AF_PACKET link", () => {
   test("ends its process in order after being closed, and again closed is closed", async () => {
     await using agent = await Agent.open(lan.host(1));
     await agent.tell("close", {});
-    await expect(agent.tell("setFilter", { program: ACCEPT_ALL })).rejects.toMatchObject({
+    await expect(agent.tell("setFilter", { programs: [ACCEPT_ALL] })).rejects.toMatchObject({
       code: "Closed",
     });
     await agent.send(arpRequest(1));

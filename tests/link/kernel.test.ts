@@ -123,6 +123,22 @@ describeWith(
       expect(requests.at(-1)).toBe(macs.one);
     });
 
+    test(`doubts ${target} when its time is over: its probe is answered, time and again`, async () => {
+      // 30 s by default, cut short: the kernel goes through the same states.
+      const reachable = `${familyOf(target)}/neigh/eth0/base_reachable_time_ms`;
+      await setting(client, reachable, 200);
+      await one.announce(target);
+      await eventually(async () => {
+        await sendTo(client, target);
+        const probes = (await requestsFor(await one.exchanges(), target)).filter(
+          (mac) => mac === macs.one,
+        );
+        expect(probes.length).toBeGreaterThan(2);
+      });
+      expect(await neighbour(client, target)).toMatchObject({ mac: macs.one });
+      await setting(client, reachable, 30_000);
+    });
+
     test(`follows ${target} from one node to the other and back`, async () => {
       await one.announce(target);
       await sendTo(client, target);

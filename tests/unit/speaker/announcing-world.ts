@@ -114,7 +114,7 @@ export class World {
 
   compiled(report: ReportOf<"compile">): void {
     const answer = compileFor(report);
-    if (answer.kind === "filter") this.announcing.takeFilter(answer, answer.program, answer.exact);
+    if (answer.kind === "filter") this.announcing.takeFilter(answer, answer.programs, answer.exact);
   }
 
   /** Starts with so many interfaces. */

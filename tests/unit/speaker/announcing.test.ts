@@ -6,7 +6,7 @@ import { ipv6FromBigInt } from "../../../packet/address/ipv6.ts";
 import type { MacAddress } from "../../../packet/address/mac.ts";
 import { LinkError, type LinkStatistics } from "../../../packet/link/link.ts";
 import { LinkWrapper } from "../../../packet/link/wrapper.ts";
-import type { BpfInstruction } from "../../../packet/wire/bpf.ts";
+import type { BpfProgram } from "../../../packet/wire/bpf.ts";
 import { ANNOUNCE_BATCH, ANNOUNCE_RATE, interfacesFor } from "../../../speaker/announcing.ts";
 import { BURST_MS, CONFLICT_QUIET_MS, DEFEND_INTERVAL_MS } from "../../../speaker/announcer.ts";
 import { facts, World, type Seen } from "./announcing-world.ts";
@@ -427,9 +427,9 @@ class TroubledLink extends LinkWrapper {
     if (this.refuseGroups) throw new LinkError("Failed", "joining a group: Failed");
   }
 
-  override setFilter(program: readonly BpfInstruction[], etherType?: number): void {
+  override setFilter(programs: readonly BpfProgram[], etherType?: number): void {
     if (this.refuseFilters) throw new LinkError("FilterTooLarge", "attaching a filter: no room");
-    super.setFilter(program, etherType);
+    super.setFilter(programs, etherType);
   }
 }
 

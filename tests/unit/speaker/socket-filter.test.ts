@@ -3,10 +3,11 @@ import fc from "fast-check";
 
 import { address, type Address } from "../../../packet/address/address.ts";
 import { ipv4FromNumber } from "../../../packet/address/ipv4.ts";
-import { BPF, type BpfInstruction } from "../../../packet/wire/bpf.ts";
+import { BPF, type BpfProgram } from "../../../packet/wire/bpf.ts";
 import { compileFilter, MIN_FILTER_INSTRUCTIONS } from "../../../packet/wire/filter.ts";
 import {
   COMPILE_HERE,
+  MAX_FILTER_PROGRAMS,
   SETTLE_ELSEWHERE_MS,
   SETTLE_MS,
   SocketFilter,
@@ -15,14 +16,15 @@ import {
 import { runBpf } from "../../support/bpf.ts";
 import { arpRequestFor } from "./frames.ts";
 
-const EVERYTHING: readonly BpfInstruction[] = [{ code: BPF.RET, jt: 0, jf: 0, k: 0x40000 }];
-const REFUSE_ALL: readonly BpfInstruction[] = [{ code: BPF.RET, jt: 0, jf: 0, k: 0 }];
+const EVERYTHING: BpfProgram = [{ code: BPF.RET, jt: 0, jf: 0, k: 0x40000 }];
+const REFUSE_ALL: BpfProgram = [{ code: BPF.RET, jt: 0, jf: 0, k: 0 }];
 
 /** A socket whose kernel has room for so many instructions. */
 class Socket {
   readonly everything = EVERYTHING;
   readonly jobs: FilterJob[] = [];
-  attached: readonly BpfInstruction[] = EVERYTHING;
+  attached: readonly BpfProgram[] = [EVERYTHING];
+  /** The longest program of each attempt. */
   attempts: number[] = [];
   refusals = 0;
   room: number;
@@ -31,10 +33,11 @@ class Socket {
     this.room = room;
   }
 
-  attach(program: readonly BpfInstruction[]): boolean {
-    this.attempts.push(program.length);
-    if (program.length > this.room) return false;
-    this.attached = program;
+  attach(programs: readonly BpfProgram[]): boolean {
+    const longest = Math.max(...programs.map(({ length }) => length));
+    this.attempts.push(longest);
+    if (longest > this.room) return false;
+    this.attached = programs;
     return true;
   }
 
@@ -47,15 +50,15 @@ class Socket {
   }
 
   passes(target: Address): boolean {
-    return runBpf(this.attached, arpRequestFor(target)).keep > 0;
+    return this.attached.some((program) => runBpf(program, arpRequestFor(target)).keep > 0);
   }
 }
 
 /** Answers the last job. */
 function answer(filter: SocketFilter, socket: Socket, now: number): void {
   const job = socket.jobs.at(-1)!;
-  const { program, exact } = compileFilter(job.addresses, job.maxInstructions);
-  filter.take(job.id, program, exact, now);
+  const { programs, exact } = compileFilter(job.addresses, job.budget);
+  filter.take(job.id, programs, exact, now);
 }
 
 const one = address("192.0.2.1");
@@ -171,19 +174,32 @@ describe("the filter of a socket", () => {
     filter.change([], many.slice(1), 500);
     filter.wake(500 + SETTLE_MS);
     expect(filter.precision).toBe("exact");
-    filter.take(1, REFUSE_ALL, true, 600);
+    filter.take(1, [REFUSE_ALL], true, 600);
     expect(socket.passes(many[0]!)).toBe(true);
+  });
+
+  test("for which one program has no room is spread over several, and stays exact", () => {
+    const socket = new Socket(1000);
+    const filter = new SocketFilter(socket);
+    const addresses = scattered(5000);
+    filter.change(addresses, [], 100);
+    filter.wake(100 + SETTLE_ELSEWHERE_MS);
+    while (filter.precision === "open") answer(filter, socket, 200);
+    expect(filter.precision).toBe("exact");
+    expect(socket.attached.length).toBeGreaterThan(5);
+    expect(addresses.every((each) => socket.passes(each))).toBe(true);
+    expect(socket.passes(ipv4FromNumber(0x0a000001))).toBe(false);
   });
 
   test("for which the kernel has no room is compiled coarser until it has", () => {
     const socket = new Socket(MIN_FILTER_INSTRUCTIONS + 100);
     const filter = new SocketFilter(socket);
-    const addresses = scattered(400);
+    const addresses = scattered(400 * MAX_FILTER_PROGRAMS);
     filter.change(addresses, [], 100);
     filter.wake(100 + SETTLE_ELSEWHERE_MS);
     while (filter.precision === "open") answer(filter, socket, 200);
     expect(filter.precision).toBe("covering");
-    expect(socket.attached.length).toBeLessThanOrEqual(socket.room);
+    expect(socket.attached.map(({ length }) => length <= socket.room)).toEqual([true]);
     expect(addresses.every((each) => socket.passes(each))).toBe(true);
     // What was learnt is kept.
     const jobs = socket.jobs.length;
@@ -218,7 +234,7 @@ describe("the filter of a socket", () => {
     const socket = new Socket();
     const filter = new SocketFilter(socket);
     filter.change([one], [], 0);
-    socket.attached = EVERYTHING;
+    socket.attached = [EVERYTHING];
     filter.reset(100);
     filter.wake(100 + SETTLE_MS);
     expect([filter.precision, socket.passes(two)]).toEqual(["exact", false]);

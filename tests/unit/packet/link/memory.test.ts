@@ -96,11 +96,11 @@ describe("a LAN in memory", () => {
       other.sendBatch([1, 2].map((mark) => frameTo(MAC_B, MAC_A, mark)));
       settle();
     };
-    link.setFilter(filterFor(1));
+    link.setFilter([filterFor(1)]);
     sendAll();
-    link.setFilter(filterFor(2), 0x0806);
+    link.setFilter([filterFor(2)], 0x0806);
     sendAll();
-    link.setFilter(filterFor(1), 0x86dd);
+    link.setFilter([filterFor(1)], 0x86dd);
     sendAll();
     expect(b.frames.map(({ octets }) => markOf(octets))).toEqual([1, 2, 2]);
   });

@@ -9,6 +9,7 @@ import {
 import { ipv4FromNumber } from "../../../../packet/address/ipv4.ts";
 import { ipv6FromBigInt, type IPv6Address } from "../../../../packet/address/ipv6.ts";
 import { BROADCAST_MAC, ZERO_MAC, type MacAddress } from "../../../../packet/address/mac.ts";
+import type { BpfProgram } from "../../../../packet/wire/bpf.ts";
 import { compileFilter, MIN_FILTER_INSTRUCTIONS } from "../../../../packet/wire/filter.ts";
 import { encodeArpFrame, encodeNdpFrame } from "../../../../packet/wire/frame.ts";
 import { prepareInterface, respond, MAX_REPLY_LENGTH } from "../../../../speaker/responder.ts";
@@ -62,8 +63,21 @@ function concerns(frame: Uint8Array, addresses: ReadonlySet<Address>): boolean |
   return frame.length < 78 ? undefined : at(62, 16) || at(22, 16);
 }
 
-const pass = (program: Parameters<typeof runBpf>[0], frame: Uint8Array): boolean =>
-  runBpf(program, frame).keep > 0;
+const pass = (program: BpfProgram, frame: Uint8Array): boolean => runBpf(program, frame).keep > 0;
+
+/** By how many of the programs a frame passes. */
+const passes = (programs: readonly BpfProgram[], frame: Uint8Array): number =>
+  programs.filter((program) => pass(program, frame)).length;
+
+/** Compiles into one program. */
+function compileOne(
+  addresses: Iterable<Address>,
+  instructions = 4096,
+): { readonly program: BpfProgram; readonly exact: boolean } {
+  const { programs, exact } = compileFilter(addresses, { instructions, programs: 1 });
+  expect(programs).toHaveLength(1);
+  return { program: programs[0]!, exact };
+}
 
 /** Sets of addresses: dense, scattered, at the ends of the number range, in many networks. */
 const ipv4 = fc.oneof(
@@ -108,7 +122,7 @@ function decode(octets: Uint8Array): Address {
 test("an exact filter accepts a frame if and only if its target or sender is one of the addresses", () => {
   fc.assert(
     fc.property(sets, fc.array(anyAddress, { maxLength: 10 }), (addresses, others) => {
-      const { program, exact } = compileFilter(addresses);
+      const { program, exact } = compileOne(addresses);
       expect(exact).toBe(true);
       checkBpf(program);
       const set = new Set(addresses);
@@ -133,7 +147,7 @@ test("a filter within a budget keeps to it and accepts all that the exact one do
       sets,
       fc.integer({ min: MIN_FILTER_INSTRUCTIONS, max: 500 }),
       (addresses, budget) => {
-        const { program, exact } = compileFilter(addresses, budget);
+        const { program, exact } = compileOne(addresses, budget);
         checkBpf(program);
         expect(program.length).toBeLessThanOrEqual(budget);
         for (const each of addresses) {
@@ -142,10 +156,42 @@ test("a filter within a budget keeps to it and accepts all that the exact one do
           expect(pass(program, frameAbout(outsider, each))).toBe(true);
         }
         if (exact) return;
-        expect(compileFilter(addresses).program.length).toBeGreaterThan(budget);
+        expect(compileOne(addresses).program.length).toBeGreaterThan(budget);
       },
     ),
     { numRuns: 30 },
+  );
+});
+
+test("several programs are exact together, and only a conflict passes more than one", () => {
+  fc.assert(
+    fc.property(
+      fc.array(anyAddress, { minLength: 60, maxLength: 150 }),
+      fc.array(anyAddress, { maxLength: 10 }),
+      (addresses, others) => {
+        const instructions = MIN_FILTER_INSTRUCTIONS;
+        const { programs, exact } = compileFilter(addresses, { instructions, programs: 64 });
+        expect(exact).toBe(true);
+        for (const program of programs) {
+          checkBpf(program);
+          expect(program.length).toBeLessThanOrEqual(instructions);
+        }
+        const set = new Set(addresses);
+        const wrong: unknown[] = [];
+        for (const each of [...addresses, ...addresses.flatMap(near), ...others]) {
+          const unlikely = isIPv4(each) ? address("198.51.100.77") : address("2001:db9::77");
+          for (const sender of [unlikely, each, addresses[0]!]) {
+            const frame = frameAbout(each, sender);
+            const times = passes(programs, frame);
+            const contested = sender !== each && sender !== unlikely;
+            const right = times > 0 === concerns(frame, set) && times <= (contested ? 2 : 1);
+            if (!right) wrong.push({ each, sender, times });
+          }
+        }
+        expect(wrong).toEqual([]);
+      },
+    ),
+    { numRuns: 10 },
   );
 });
 
@@ -156,7 +202,7 @@ test("what the responder answers or reports passes, and what passes concerns an 
   const held = [...table.entries()].map(([each]) => each);
   const set = new Set(held);
   const wrong: unknown[] = [];
-  const { program } = compileFilter(held);
+  const { program } = compileOne(held);
   const on = prepareInterface(INTERFACE);
   const reply = new Uint8Array(MAX_REPLY_LENGTH);
   for (let i = 0; i < 20_000; i++) {
@@ -172,7 +218,7 @@ test("what the responder answers or reports passes, and what passes concerns an 
 });
 
 describe("an empty set", () => {
-  const { program, exact } = compileFilter([]);
+  const { program, exact } = compileOne([]);
   test("lets nothing through", () => {
     expect(exact).toBe(true);
     for (const each of FUZZ_ADDRESSES) expect(pass(program, frameAbout(each))).toBe(false);
@@ -180,7 +226,7 @@ describe("an empty set", () => {
 });
 
 describe("an IEEE 802.1Q tag that the kernel took out", () => {
-  const { program } = compileFilter([address("10.9.0.100")]);
+  const { program } = compileOne([address("10.9.0.100")]);
   const frame = frameAbout(address("10.9.0.100"));
   test.each([
     [undefined, true],
@@ -198,10 +244,11 @@ describe("thousands of addresses", () => {
   const scattered = Array.from({ length: 10_000 }, (_, i) =>
     ipv4FromNumber(0x0a000000 + i * 7 + (i % 3)),
   );
+  const network6 = scattered.map((_, i) => ipv6FromBigInt(base + BigInt(i) * 0x1_0003n));
   const scattered6 = scattered.map((_, i) => ipv6FromBigInt(base + BigInt(i) * 0x1_0000_0001n));
 
   test("in one block take a handful of instructions", () => {
-    const { program, exact } = compileFilter(dense);
+    const { program, exact } = compileOne(dense);
     expect(exact).toBe(true);
     expect(program.length).toBeLessThan(40);
   });
@@ -219,7 +266,7 @@ describe("thousands of addresses", () => {
     ["ten thousand of IPv6 are covered", scattered6, 2500, false],
     ["both families share a budget", [...scattered, ...scattered6], 1200, false],
   ] as const)("%s", (_, addresses, budget, expected) => {
-    const { program, exact } = compileFilter(addresses, budget);
+    const { program, exact } = compileOne(addresses, budget);
     checkBpf(program);
     expect(exact).toBe(expected);
     expect(program.length).toBeLessThanOrEqual(budget);
@@ -230,8 +277,27 @@ describe("thousands of addresses", () => {
     expect(pass(program, frameAbout(address("2001:db9::77")))).toBe(false);
   });
 
+  test.each([
+    ["ten thousand of IPv4 are exact in several programs", scattered, 4096, 7],
+    ["so they are under optmem_max 20480", scattered, 2304, 12],
+    ["ten thousand of one IPv6 network are exact in several programs", network6, 4096, 7],
+  ] as const)("%s", (_, addresses, instructions, most) => {
+    const { programs, exact } = compileFilter(addresses, { instructions, programs: 16 });
+    expect(exact).toBe(true);
+    expect(programs.length).toBeLessThanOrEqual(most);
+    for (let i = 0; i < addresses.length; i += 97) {
+      expect(passes(programs, frameAbout(addresses[i]!))).toBe(1);
+      expect(passes(programs, frameAbout(near(addresses[i]!)[0]!))).toBe(0);
+    }
+  });
+
+  test("too many for all programs are covered by one", () => {
+    const { programs, exact } = compileFilter(scattered, { instructions: 1200, programs: 8 });
+    expect([programs.length, exact]).toEqual([1, false]);
+  });
+
   test("are searched in few steps", () => {
-    const { program } = compileFilter(scattered);
+    const { program } = compileOne(scattered);
     const steps = scattered.map((each) => runBpf(program, frameAbout(each)).steps);
     expect(Math.max(...steps)).toBeLessThan(60);
   });
@@ -241,7 +307,7 @@ describe("thousands of addresses", () => {
       0x0a000000 + i * 1000,
       0x0a000002 + i * 1000,
     ]);
-    const { program, exact } = compileFilter(pairs.flat().map(ipv4FromNumber), 800);
+    const { program, exact } = compileOne(pairs.flat().map(ipv4FromNumber), 800);
     expect(exact).toBe(false);
     expect(pass(program, frameAbout(ipv4FromNumber(0x0a000001)))).toBe(true);
     expect(pass(program, frameAbout(ipv4FromNumber(0x0a000003)))).toBe(false);
@@ -250,5 +316,5 @@ describe("thousands of addresses", () => {
 });
 
 test("a budget that fits nothing is the caller's mistake", () => {
-  expect(() => compileFilter([], MIN_FILTER_INSTRUCTIONS - 1)).toThrow(RangeError);
+  expect(() => compileOne([], MIN_FILTER_INSTRUCTIONS - 1)).toThrow(RangeError);
 });
