@@ -54,7 +54,7 @@ test: deps packages ## Run every test there is, or those of one KIND
 .PHONY: packages
 packages:
 	@./tools/packages.sh containerd:containerd runc:runc /usr/lib/cni/bridge:containernetworking-plugins ip:iproute2 nft:nftables \
-	  conntrack:conntrack buildah:buildah tshark:tshark arping:iputils-arping ndisc6:ndisc6 curl:curl openssl:openssl tcpdump:tcpdump setpriv:util-linux ethtool:ethtool
+	  conntrack:conntrack buildah:buildah tshark:tshark arping:iputils-arping ndisc6:ndisc6 curl:curl openssl:openssl tcpdump:tcpdump setpriv:util-linux ethtool:ethtool ping:iputils-ping
 
 .PHONY: image
 image: deps ## Build the container image IMG

@@ -15,7 +15,7 @@ import {
   REFUSE_ALL,
 } from "./frames.ts";
 
-const suite = describeWith("linux", "root", "netns", "native");
+const suite = describeWith("linux", "root", "netns", "native", "ping");
 
 jest.setTimeout(20_000);
 

@@ -54,6 +54,7 @@ describeWith(
   "netns",
   "native",
   "arping",
+  "ping",
   "tcpdump",
   "tshark",
 )("the kernel of a client", () => {

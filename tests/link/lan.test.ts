@@ -18,6 +18,7 @@ describeWith(
   "linux",
   "root",
   "netns",
+  "ping",
 )("a LAN of namespaces", () => {
   test("joins its hosts over both families, and nothing of it stays", async () => {
     let program;

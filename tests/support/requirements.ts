@@ -16,6 +16,7 @@ const TOOLS = {
   ndisc6: "ndisc6",
   nft: "nftables",
   nsenter: "util-linux",
+  ping: "iputils-ping",
   setpriv: "util-linux",
   tcpdump: "tcpdump",
   tshark: "tshark",
