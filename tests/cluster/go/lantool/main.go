@@ -1,6 +1,7 @@
 // Command lantool does what a test needs on the LAN and Node does less well: it
-// relays a loopback port into a network namespace, and it probes an address
-// every few milliseconds and reports each outage.
+// relays a loopback port into a network namespace, it probes an address every
+// few milliseconds and reports each outage, and it asks for addresses by ARP and
+// Neighbor Discovery just as often.
 package main
 
 import (
@@ -20,7 +21,8 @@ import (
 )
 
 const usage = "usage: lantool relay LISTEN_ADDRESS NETNS_PATH TARGET_ADDRESS\n" +
-	"       lantool probe ADDRESS PORT INTERVAL_MS TIMEOUT_MS"
+	"       lantool probe ADDRESS PORT INTERVAL_MS TIMEOUT_MS\n" +
+	"       lantool ask INTERFACE INTERVAL_MS ADDRESS..."
 
 // dialIn connects from inside another network namespace. The thread that
 // entered it is never unlocked, so it ends with the goroutine.
@@ -193,6 +195,11 @@ func main() {
 		}
 	case len(os.Args) == 6 && os.Args[1] == "probe":
 		probe(net.JoinHostPort(os.Args[2], os.Args[3]), milliseconds(os.Args[4]), milliseconds(os.Args[5]))
+	case len(os.Args) >= 5 && os.Args[1] == "ask":
+		if err := ask(os.Args[2], milliseconds(os.Args[3]), os.Args[4:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 	default:
 		fmt.Fprintln(os.Stderr, usage)
 		os.Exit(2)
