@@ -271,7 +271,9 @@ export class Membership {
   #peerOf(record: MemberRecord): Peer {
     const known = this.#peers.get(record.name);
     if (known?.life === record.life) return known;
-    const peer = new Peer(record.name, record.life);
+    // what it sent as a stranger was seen too, and may not be replayed now that it is none
+    const peer = new Peer(record.name, record.life, this.#windows.get(record.life));
+    this.#windows.delete(record.life);
     this.#peers.set(record.name, peer);
     return peer;
   }

@@ -6,7 +6,7 @@ import { ReplayWindow } from "./replay.ts";
 export class Peer {
   readonly name: string;
   readonly life: Life;
-  readonly window = new ReplayWindow();
+  readonly window: ReplayWindow;
   /** My rings say that we watch each other. */
   chosen = false;
   /** Its rings say so: it beat me. */
@@ -36,10 +36,11 @@ export class Peer {
   failures = 0;
   unansweredSince = Infinity;
 
-  /** A peer of which nothing was heard yet. */
-  constructor(name: string, life: Life) {
+  /** A peer of which nothing was heard but what `window`, from before it was accepted, has seen. */
+  constructor(name: string, life: Life, window = new ReplayWindow()) {
     this.name = name;
     this.life = life;
+    this.window = window;
   }
 }
 
