@@ -108,7 +108,8 @@ export function judge(figure: Figure): Row {
   const of = (rounds: Rounds | undefined): Estimate | null =>
     rounds === undefined ? null : estimate(rounds);
   const against = (rounds: Rounds | undefined): Estimate | null =>
-    rounds === undefined ? null : estimate(ratios(ours, rounds));
+    // what the other one did in fewer rounds stands beside ours and is not compared with it
+    rounds?.length === ours.length ? estimate(ratios(ours, rounds)) : null;
   const [mine, theirs, best] = [estimate(ours), of(peer), of(limit)];
   return {
     figure: figure.figure,

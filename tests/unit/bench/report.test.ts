@@ -83,8 +83,13 @@ describe("targets", () => {
     });
 });
 
-test("rounds that do not match are refused", () => {
-  expect(() => judge(figure({ peer: [1] }))).toThrow(RangeError);
+test("rounds that do not match stand beside each other without a ratio", () => {
+  expect(judge(figure({ peer: [1] }))).toMatchObject({ peer: 1, ratio: { peer: null } });
+});
+
+test("a target that compares rounds which do not match is refused", () => {
+  const targets = [{ is: "at least", value: 1, times: "peer" }] as const;
+  expect(() => judge(figure({ peer: [1], targets }))).toThrow(RangeError);
 });
 
 test("a row has the agreed fields", () => {
