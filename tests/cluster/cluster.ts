@@ -5,6 +5,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { AUDIT_LOG, down, kubectl, startControlPlaneProgram, up, type Report } from "./boot.ts";
+import { processesIn } from "./cgroup.ts";
 import { attempt, inNamespace, isRunning, run, shell, type Outcome } from "./command.ts";
 import { createHost, removeHost, type LanHost } from "./lan.ts";
 import {
@@ -91,6 +92,24 @@ export class ClusterNode {
     await attempt(inNamespace(namespace, ["conntrack", "-F"]));
     for (let lan = 1; lan <= options.lans; lan++) await this.restoreLink(lan);
     recordProcess(this.name, await startNode(this.layout, options, programs));
+  }
+
+  /** Numbers of the processes on the node, pods' too, whose command line has this word in it. */
+  processes(word: string): number[] {
+    return processesIn(this.layout.cgroup).filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").includes(word);
+      } catch {
+        return false; // ended meanwhile
+      }
+    });
+  }
+
+  /** Sends a signal to each of those. @throws Error when there is none. */
+  signal(word: string, signal: NodeJS.Signals): void {
+    const pids = this.processes(word);
+    if (pids.length === 0) throw new Error(`no process ${word} on ${this.name}`);
+    for (const pid of pids) process.kill(pid, signal);
   }
 
   /** Whether the node's first process runs. */
@@ -291,11 +310,19 @@ export class Cluster implements AsyncDisposable {
     return await this.#fault([...drop(a, b), ...drop(b, a)]);
   }
 
-  /** Loses a share of the frames to and from a node (1 to 100 %), until disposed of. */
-  async loss(node: ClusterNode, percent: number): Promise<AsyncDisposable> {
+  /**
+   * Loses a share of the frames of nodes (1 to 100 %), until disposed of: both to and from them, or
+   * to them alone, so that of what one of them sends another that very share is lost.
+   */
+  async loss(
+    nodes: ClusterNode | readonly ClusterNode[],
+    percent: number,
+    hooks: readonly ("ingress" | "egress")[] = ["ingress", "egress"],
+  ): Promise<AsyncDisposable> {
     const chosen = percent < 100 ? `numgen random mod 100 < ${percent}` : "";
-    const rules = this.#ports(node).flatMap(({ port }) =>
-      ["ingress", "egress"].map(
+    const ports = [nodes].flat().flatMap((node) => this.#ports(node));
+    const rules = ports.flatMap(({ port }) =>
+      hooks.map(
         (hook) => `chain ${hook}_${port} { type filter hook ${hook} device "${port}" priority 0;
           ${chosen} drop; }`,
       ),

@@ -8,7 +8,7 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { cacheDirectory, compiledPrograms, contentHash } from "./binary.ts";
 import { run } from "./command.ts";
 
@@ -57,6 +57,16 @@ async function cached(
     await build(archive);
   }
   return archive;
+}
+
+/** Archive of an image with one static program, which the container's command is to name, built if need be. */
+export async function programArchive(
+  program: string,
+  name: string,
+  image: string,
+): Promise<string> {
+  const key = contentHash(dirname(program), [basename(program)], image);
+  return await cached(name, key, (archive) => buildArchive(program, name, image, archive));
 }
 
 /** Archives of the pause and the web image, built if need be. */

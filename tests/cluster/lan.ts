@@ -62,6 +62,11 @@ export interface Probe {
   stop(): Promise<ProbeReport>;
 }
 
+/** Something that runs until it is stopped. */
+export interface Running {
+  stop(): Promise<void>;
+}
+
 /** A capture that runs; stopping it gives the file. */
 export interface Capture {
   readonly file: string;
@@ -177,6 +182,33 @@ export class LanHost implements AsyncDisposable {
           .filter((line) => line.kind === "outage" || line.kind === "unended")
           .map(outage);
         return { attempts: total.attempts, failed: total.failed, outages };
+      },
+    };
+  }
+
+  /**
+   * Asks everybody who has these addresses, each once an interval, until stopped: by ARP and Neighbor
+   * Discovery, as a host does that knows nothing yet. Who answers is seen in a capture.
+   */
+  async ask(addresses: readonly string[], intervalMs = 10): Promise<Running> {
+    const lantool = join(readState()?.programs ?? "", "lantool");
+    const command = [lantool, "ask", "eth0", String(intervalMs), ...addresses];
+    const [program = "", ...args] = inNamespace(this.namespace, command);
+    const child = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });
+    let said = "";
+    child.stdout.setEncoding("utf8").on("data", (text: string) => (said += text));
+    const closed = new Promise<void>((resolve) => child.once("close", () => resolve()));
+    const onExit = (): void => void child.kill();
+    process.once("exit", onExit);
+    await waitFor("the first question", 10, () => {
+      if (child.exitCode !== null) throw new Error(`lantool ask: status ${child.exitCode}`);
+      return said.includes("asking");
+    });
+    return {
+      stop: async () => {
+        child.kill("SIGTERM");
+        await closed;
+        process.off("exit", onExit);
       },
     };
   }

@@ -1,7 +1,8 @@
 // Command lantool does what a test needs on the LAN and Node does less well: it
 // relays a loopback port into a network namespace, it probes an address every
-// few milliseconds and reports each outage, and it asks for addresses by ARP and
-// Neighbor Discovery just as often.
+// few milliseconds and reports each outage, it asks for addresses by ARP and
+// Neighbor Discovery just as often, and it lets the main thread of a process
+// stand still.
 package main
 
 import (
@@ -22,7 +23,8 @@ import (
 
 const usage = "usage: lantool relay LISTEN_ADDRESS NETNS_PATH TARGET_ADDRESS\n" +
 	"       lantool probe ADDRESS PORT INTERVAL_MS TIMEOUT_MS\n" +
-	"       lantool ask INTERFACE INTERVAL_MS ADDRESS..."
+	"       lantool ask INTERFACE INTERVAL_MS ADDRESS...\n" +
+	"       lantool stall PID STILL_MS PAUSE_MS"
 
 // dialIn connects from inside another network namespace. The thread that
 // entered it is never unlocked, so it ends with the goroutine.
@@ -197,6 +199,15 @@ func main() {
 		probe(net.JoinHostPort(os.Args[2], os.Args[3]), milliseconds(os.Args[4]), milliseconds(os.Args[5]))
 	case len(os.Args) >= 5 && os.Args[1] == "ask":
 		if err := ask(os.Args[2], milliseconds(os.Args[3]), os.Args[4:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	case len(os.Args) == 5 && os.Args[1] == "stall":
+		pid, err := strconv.Atoi(os.Args[2])
+		if err == nil {
+			err = stall(pid, milliseconds(os.Args[3]), milliseconds(os.Args[4]))
+		}
+		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

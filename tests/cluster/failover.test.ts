@@ -1,0 +1,341 @@
+/**
+ * Failover on the real cluster. What is asserted is what holds on a slow machine too; what was
+ * measured is printed for each case, and judged by `make bench-failover`.
+ *
+ * `SOAK=1` (`make soak`) lasts longer: two minutes of loss, faults of both kinds for two nodes.
+ */
+import { setTimeout as delay } from "node:timers/promises";
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { describeWith } from "../support/requirements.ts";
+import { Cluster, type ClusterNode } from "./cluster.ts";
+import { FailoverScene, formatFindings, poolNamed, type Finding, type Watch } from "./failover.ts";
+import type { IPFamily } from "./layout.ts";
+import { installOperator, PRODUCT_NAMESPACE, waitAvailable } from "./product.ts";
+import { waitFor } from "./wait.ts";
+
+const MINUTE = 60_000;
+const SOAK = process.env["SOAK"] === "1";
+const FAMILY = (process.env["IP_FAMILY"] ?? "dual") as IPFamily;
+const POOL = "failover-test";
+
+/** An owner that fails is replaced within 600 ms; a connection ends within 3 s of that. */
+const OUTAGE_MS = 3_600;
+/**
+ * How long two may answer at once: by the protocol 100 ms in a planned move (500 if the successor has
+ * only just joined), 50 ms after a false death, 1 s after a partition has healed; and as long again
+ * for the machine.
+ */
+const TOGETHER_MS = { planned: 1_000, fault: 500, heal: 2_000 };
+/** How long frames are lost. */
+const LOSS_SECONDS = SOAK ? 120 : 15;
+
+const METALLB = {
+  apiVersion: "metallb.io/v1beta1",
+  kind: "MetalLB",
+  metadata: { name: "metallb", namespace: PRODUCT_NAMESPACE },
+  spec: {},
+};
+
+describeWith(
+  "netns",
+  "nft",
+  "tshark",
+)("failover", () => {
+  let cluster: Cluster;
+  let scene: FailoverScene;
+
+  beforeAll(async () => {
+    cluster = await Cluster.up({ family: FAMILY });
+    await installOperator(cluster);
+    await cluster.apply(METALLB);
+    await waitAvailable(cluster);
+    scene = await FailoverScene.open(cluster, {
+      pool: POOL,
+      block: 8,
+      makePool: (addresses) => cluster.apply(poolNamed(POOL, addresses)),
+    });
+  }, 5 * MINUTE);
+
+  afterAll(async () => {
+    await scene[Symbol.asyncDispose]();
+    const pool = ["addresspool", POOL, "--ignore-not-found"];
+    await cluster.kubectl(["-n", PRODUCT_NAMESPACE, "delete", ...pool]);
+    await cluster[Symbol.asyncDispose]();
+  }, 2 * MINUTE);
+
+  /** Watches during something and shows what was seen. */
+  async function seen(title: string, during: (watch: Watch) => Promise<void>): Promise<Finding[]> {
+    const watch = await scene.watch();
+    return await watch.during(
+      () => during(watch),
+      (findings) => void process.stderr.write(formatFindings(title, findings)),
+    );
+  }
+
+  /** Every address moved once, from `before`, and nobody who came back took it again. */
+  function expectOneMove(
+    findings: readonly Finding[],
+    before: ClusterNode,
+    togetherMs: number,
+    outageMs = OUTAGE_MS,
+  ): void {
+    for (const finding of findings) {
+      expect(finding).toMatchObject({ ended: true, neighbour: finding.owners.at(-1) });
+      expect(finding.outageMs).toBeLessThanOrEqual(outageMs);
+      expect(finding.owners).toHaveLength(2);
+      expect(finding.owners[0]).toBe(before.name);
+      expect(finding.owners[1]).not.toBe(before.name);
+      expect(finding.overlapMs).toBeLessThanOrEqual(togetherMs);
+      expect(finding.answerers).toBeLessThanOrEqual(2);
+    }
+  }
+
+  /** What fails, and how it is mended. */
+  const FAULTS: readonly {
+    readonly title: string;
+    readonly fail: (node: ClusterNode) => Promise<void>;
+    readonly mend: (node: ClusterNode) => Promise<void>;
+  }[] = [
+    {
+      title: "the owner's link is cut",
+      fail: (node) => node.cutLink(),
+      mend: (node) => node.restoreLink(),
+    },
+    {
+      title: "the owner's kernel is gone",
+      fail: (node) => node.kill(),
+      mend: (node) => node.start(),
+    },
+    {
+      title: "the owner's speaker is killed",
+      fail: async (node) => {
+        node.signal("speaker", "SIGKILL");
+        await Promise.resolve();
+      },
+      mend: () => Promise.resolve(),
+    },
+  ];
+
+  for (const { title, fail, mend } of FAULTS)
+    for (const api of [true, false])
+      test(
+        `when ${title}${api ? "" : " while the API server is down"}, another node answers, and goes on when it is back`,
+        async () => {
+          const before = await scene.gather();
+          const findings = await seen(`${title}${api ? "" : ", no API server"}`, async (watch) => {
+            if (!api) await cluster.apiServer.stop();
+            try {
+              await fail(before);
+              await watch.moved([before]);
+            } finally {
+              await mend(before);
+              if (!api) await cluster.apiServer.start();
+            }
+            await before.waitReady();
+            await scene.whole();
+          });
+          expectOneMove(findings, before, TOGETHER_MS.fault);
+        },
+        6 * MINUTE,
+      );
+
+  test(
+    "when the owner's speaker is frozen, another node answers, and it alone when the frozen one wakes",
+    async () => {
+      const before = await scene.gather();
+      const findings = await seen("speaker frozen", async (watch) => {
+        before.signal("speaker", "SIGSTOP");
+        try {
+          await watch.moved([before]);
+        } finally {
+          before.signal("speaker", "SIGCONT");
+        }
+        await scene.whole();
+      });
+      expectOneMove(findings, before, TOGETHER_MS.fault);
+    },
+    4 * MINUTE,
+  );
+
+  test(
+    "when the owner's speaker is told to end, another node answers before it stops",
+    async () => {
+      const before = await scene.gather();
+      const findings = await seen("SIGTERM", async (watch) => {
+        before.signal("speaker", "SIGTERM");
+        await watch.moved([before]);
+        await scene.whole();
+      });
+      expectOneMove(findings, before, TOGETHER_MS.planned);
+    },
+    4 * MINUTE,
+  );
+
+  test(
+    "when the owner and its successor fail at once, the last node answers",
+    async () => {
+      const before = await scene.gather();
+      const last = cluster.nodes.at(-1)!;
+      const failing = cluster.nodes.filter((node) => node !== last);
+      for (const fault of SOAK ? FAULTS : FAULTS.slice(0, 1)) {
+        const owner = await scene.gather();
+        const findings = await seen(
+          `${fault.title}, and ${before === owner ? "its" : "another"} successor's`,
+          async (watch) => {
+            try {
+              await Promise.all(failing.map((node) => fault.fail(node)));
+              await watch.moved(failing);
+            } finally {
+              await Promise.all(failing.map((node) => fault.mend(node)));
+            }
+            await Promise.all(failing.map((node) => node.waitReady()));
+            await scene.whole();
+          },
+        );
+        expectOneMove(findings, owner, TOGETHER_MS.fault);
+        for (const { neighbour } of findings) expect(neighbour).toBe(last.name);
+      }
+    },
+    (SOAK ? 12 : 4) * MINUTE,
+  );
+
+  test(
+    "when the nodes are parted, each part has one that answers, and after that there is one again",
+    async () => {
+      const before = await scene.gather();
+      const others = cluster.nodes.filter((node) => node !== before);
+      const watch = await scene.watch();
+      {
+        await using _parted = await cluster.partition([before], others);
+        await watch.moved([before]);
+      }
+      const healedMs = Date.now();
+      await scene.whole();
+      const findings = await watch.stop();
+      process.stderr.write(formatFindings("parted and healed", findings));
+      for (const { address, answerers, neighbour } of findings) {
+        expect(answerers).toBeLessThanOrEqual(2);
+        const healed = watch.since(address, healedMs);
+        process.stderr.write(
+          `  ${address}: two for ${healed.overlapMs.toFixed(0)} ms after the heal\n`,
+        );
+        expect(healed.overlapMs).toBeLessThanOrEqual(TOGETHER_MS.heal);
+        const settled = watch.since(address, healedMs + TOGETHER_MS.heal);
+        expect(settled.answerers).toBe(1);
+        expect(settled.order).toHaveLength(1);
+        expect(scene.nodeWith(settled.order[0])?.name).toBe(neighbour);
+      }
+    },
+    4 * MINUTE,
+  );
+
+  test(
+    "when a fifth of all frames between nodes is lost, nothing moves",
+    async () => {
+      const owner = await scene.gather();
+      const findings = await seen(`20 % loss for ${LOSS_SECONDS} s`, async () => {
+        await using _lossy = await cluster.loss(cluster.nodes, 20, ["egress"]);
+        // nothing is to happen in this time: there is no condition to wait for
+        await delay(LOSS_SECONDS * 1000);
+      });
+      for (const { owners, answerers } of findings) {
+        expect(owners).toEqual([owner.name]);
+        expect(answerers).toBe(1);
+      }
+    },
+    (LOSS_SECONDS / 60 + 3) * MINUTE,
+  );
+
+  test(
+    "when all speakers are replaced one after the other, somebody answers all the time",
+    async () => {
+      await scene.whole();
+      const findings = await seen("rolling restart", async () => {
+        const restart = ["rollout", "restart", "daemonset/speaker"];
+        await cluster.kubectl(["-n", PRODUCT_NAMESPACE, ...restart]);
+        await scene.waitForSpeakers();
+        await scene.whole();
+      });
+      for (const { ended, outageMs, answerers, overlapMs, owners, neighbour } of findings) {
+        expect(ended).toBe(true);
+        expect(outageMs).toBeLessThanOrEqual(OUTAGE_MS);
+        expect(answerers).toBeLessThanOrEqual(2);
+        expect(overlapMs).toBeLessThanOrEqual(TOGETHER_MS.planned);
+        expect(neighbour).toBe(owners.at(-1));
+      }
+    },
+    6 * MINUTE,
+  );
+
+  test(
+    "when the owner is drained, what needs a backend there moves, and the rest stays",
+    async () => {
+      const before = await scene.gather();
+      try {
+        const findings = await seen("drain", async () => {
+          await before.drain();
+          const local = scene.subjects.filter(({ service }) => service === "near");
+          await waitFor("the Local addresses elsewhere", 60, async () => {
+            for (const { address } of local)
+              if (scene.nodeWith(await scene.client.neighbour(address)) === before) return false;
+            return true;
+          });
+        });
+        for (const finding of findings) {
+          expect(finding.ended).toBe(true);
+          expect(finding.outageMs).toBeLessThanOrEqual(OUTAGE_MS);
+          expect(finding.overlapMs).toBeLessThanOrEqual(TOGETHER_MS.planned);
+          if (finding.service === "far") expect(finding.owners).toEqual([before.name]);
+          else expect(finding.owners).toEqual([before.name, finding.neighbour]);
+        }
+      } finally {
+        await before.uncordon();
+      }
+      await scene.whole();
+    },
+    4 * MINUTE,
+  );
+
+  test(
+    "when the last endpoint is no longer Ready nobody answers, and somebody does when it is again",
+    async () => {
+      const list = ["-n", POOL, "get", "pods", "-l", "app=far", "-o"];
+      const podAddress = await cluster.kubectl([...list, "jsonpath={.items[0].status.podIP}"]);
+      const host = podAddress.includes(":") ? `[${podAddress}]` : podAddress;
+      const tell = async (what: "ready" | "unready"): Promise<void> => {
+        const { status } = await cluster.nodes[0]!.exec([
+          "curl",
+          "-sf",
+          `http://${host}:8080/${what}`,
+        ]);
+        expect(status).toBe(0);
+      };
+      const addresses = scene.subjects.filter(({ service }) => service === "far");
+      /** Whether a client that knows nothing finds anybody. */
+      const answered = async (address: string): Promise<boolean> => {
+        await scene.client.forgetNeighbours();
+        await scene.client.fetch(address, 80, 0.3);
+        return (await scene.client.neighbour(address)) !== undefined;
+      };
+      const findings = await seen("last endpoint unready and back", async () => {
+        await tell("unready");
+        try {
+          for (const { address } of addresses)
+            await waitFor(`silence about ${address}`, 30, async () => !(await answered(address)));
+        } finally {
+          await tell("ready");
+        }
+        for (const { address } of addresses)
+          await waitFor(`an answer about ${address}`, 30, () => answered(address));
+      });
+      for (const { service, answerers, overlapMs, silenceMs, owners } of findings) {
+        expect(overlapMs).toBe(0);
+        expect(answerers).toBe(1);
+        // it comes back where it was
+        expect(new Set(owners).size).toBe(1);
+        if (service === "far") expect(silenceMs).toBeGreaterThan(0);
+      }
+    },
+    3 * MINUTE,
+  );
+});
