@@ -51,6 +51,10 @@ bundle: manifests ## Generate bundle/ and catalog/ for OLM from api/ and config/
 test: deps packages ## Run every test there is, or those of one KIND
 	@node tests/run.ts $(KIND)
 
+.PHONY: soak
+soak: deps packages ## Run what takes hours: PARTS of schedules, dual, ipv4, ipv6; all without
+	node tests/soak.ts $(PARTS)
+
 .PHONY: packages
 packages:
 	@./tools/packages.sh containerd:containerd runc:runc /usr/lib/cni/bridge:containernetworking-plugins ip:iproute2 nft:nftables \

@@ -10,19 +10,18 @@
  *   `starve`, `churn`, `mass`, separated by commas
  * - `REST_SECONDS` (30): how long rest and a starved main thread are watched
  */
-import { spawn } from "node:child_process";
 import { setTimeout as delay } from "node:timers/promises";
 import { ANSWER_FILTER, readAnswers } from "../tests/cluster/answers.ts";
+import { Api } from "../tests/cluster/api.ts";
 import { Cluster, type ClusterNode } from "../tests/cluster/cluster.ts";
 import { formatFindings, type Finding } from "../tests/cluster/failover.ts";
 import { UsageError, runMain } from "../tests/cluster/failure.ts";
 import { buildProductImage } from "../tests/cluster/for-tests.ts";
+import { Mass } from "../tests/cluster/mass.ts";
 import { downOnSignal } from "../tests/cluster/signal.ts";
 import { waitFor } from "../tests/cluster/wait.ts";
 import { memoryOf } from "./controller/peer.ts";
-import { Api } from "./failover/api.ts";
 import { installOurs, installTheirs, type Contender } from "./failover/contenders.ts";
-import { Mass, MASS } from "./failover/mass.ts";
 import { datagrams, processorShares } from "./failover/processes.ts";
 import { report, type Figure } from "./support/report.ts";
 
@@ -46,6 +45,8 @@ type Section = (typeof SECTIONS)[number];
 
 const ROUNDS = Number(process.env["ROUNDS"] ?? 20);
 const REST_SECONDS = Number(process.env["REST_SECONDS"] ?? 30);
+const MASS = { services: 1_000, together: 500, families: ["ipv4"] } as const;
+const MASS_BLOCK = { ours: 64, peer: 128 } as const;
 const CHURN = { perSecond: 200, seconds: 20, slices: 200 };
 const STARVED = { stillMs: 2_000, pauseMs: 200 };
 
@@ -416,16 +417,10 @@ class Bench {
       findings.reduce((sum, { owners }) => sum + owners.length - 1, 0);
     const idle = await this.seen(this.ours, "rest", () => delay(REST_SECONDS * 1000));
     const starved = await this.seen(this.ours, "busy main threads", async () => {
-      const lantool = this.cluster.program("lantool");
-      const stalls = this.pidsOf(this.ours).map((pid) => {
-        const { stillMs, pauseMs } = STARVED;
-        const args = ["stall", String(pid), String(stillMs), String(pauseMs)];
-        return spawn(lantool, args, { stdio: ["ignore", "inherit", "inherit"] });
-      });
-      const ends = stalls.map((each) => new Promise((resolve) => each.once("close", resolve)));
+      const { stillMs, pauseMs } = STARVED;
+      const stalls = this.cluster.nodes.map((node) => node.stall("speaker", stillMs, pauseMs));
       await delay(REST_SECONDS * 1000);
-      for (const each of stalls) each.kill("SIGTERM");
-      await Promise.all(ends);
+      for (const each of stalls) await each.stop();
     });
     const targets = [{ is: "at most", value: 0 }] as const;
     this.figures.push(
@@ -515,13 +510,21 @@ class Bench {
         say(`${contender.side}: ${MASS.services} Services`);
         await contender.recovered();
         // made anew for each round, for what has moved does not come back by itself
-        await using mass = await Mass.open(this.cluster, api, contender);
-        await mass.gathered(first);
+        const { scene, loadBalancerClass, makePool, side } = contender;
+        const namespace = `mass-${side}`;
+        await using mass = await Mass.open(this.cluster, api, scene.asker, {
+          ...MASS,
+          namespace,
+          loadBalancerClass,
+          makePool: (ranges) => makePool(namespace, ranges),
+          block: MASS_BLOCK[side],
+        });
         const memory = this.pidsOf(contender).map(memoryOf);
         of.resident.push(Math.max(...memory.map(({ resident }) => resident)));
         of.anonymous.push(Math.max(...memory.map(({ anonymous }) => anonymous)));
-        of.all.push(await mass.move(first, contender.side === "ours" ? 4 : 15));
-        say(`${contender.side}: all ${MASS.together} moved after ${of.all.at(-1) ?? NaN} ms`);
+        const { allMs } = await mass.move(first, side === "ours" ? 4 : 15);
+        of.all.push(allMs);
+        say(`${contender.side}: all ${MASS.together} moved after ${allMs.toFixed(0)} ms`);
         await first.waitReady();
       }
     this.figures.push(

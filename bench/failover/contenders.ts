@@ -14,7 +14,7 @@ export interface Contender {
   readonly memberPort: number;
   readonly scene: FailoverScene;
   /** Makes one more pool. */
-  makePool(name: string, addresses: readonly string[]): Promise<void>;
+  readonly makePool: (name: string, addresses: readonly string[]) => Promise<void>;
   /** Number of the speaker's process on a node. */
   speakerOn(node: ClusterNode): number;
   /** Waits until what failed takes part again. */

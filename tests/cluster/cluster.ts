@@ -2,6 +2,7 @@
  * The cluster as tests hold it. Every fault that is made through a handle is undone when the handle
  * is disposed of, so that the next test finds the cluster whole.
  */
+import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { AUDIT_LOG, down, kubectl, startControlPlaneProgram, up, type Report } from "./boot.ts";
@@ -110,6 +111,31 @@ export class ClusterNode {
     const pids = this.processes(word);
     if (pids.length === 0) throw new Error(`no process ${word} on ${this.name}`);
     for (const pid of pids) process.kill(pid, signal);
+  }
+
+  /**
+   * Lets the main thread of the one process with this word, and none of its other threads, stand still
+   * for `stillMs` again and again, with pauses between, until stopped.
+   */
+  stall(word: string, stillMs: number, pauseMs: number): { stop(): Promise<void> } {
+    const [pid, ...more] = this.processes(word);
+    if (pid === undefined || more.length > 0)
+      throw new Error(
+        `${more.length + (pid === undefined ? 0 : 1)} processes ${word} on ${this.name}`,
+      );
+    const lantool = join(state().programs, "lantool");
+    const args = ["stall", String(pid), String(stillMs), String(pauseMs)];
+    const child = spawn(lantool, args, { stdio: ["ignore", "inherit", "inherit"] });
+    const closed = new Promise<void>((resolve) => child.once("close", () => resolve()));
+    const onExit = (): void => void child.kill();
+    process.once("exit", onExit);
+    return {
+      stop: async () => {
+        child.kill("SIGTERM");
+        await closed;
+        process.off("exit", onExit);
+      },
+    };
   }
 
   /** Whether the node's first process runs. */

@@ -2,15 +2,27 @@
  * Failover on the real cluster. What is asserted is what holds on a slow machine too; what was
  * measured is printed for each case, and judged by `make bench-failover`.
  *
- * `SOAK=1` (`make soak`) lasts longer: two minutes of loss, faults of both kinds for two nodes.
+ * `SOAK=1` (`make soak`) lasts longer: two minutes of loss, faults of every kind for two nodes, half an
+ * hour of rest and five minutes of main threads that stand still.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { describeWith } from "../support/requirements.ts";
+import { Api } from "./api.ts";
 import { Cluster, type ClusterNode } from "./cluster.ts";
 import { FailoverScene, formatFindings, poolNamed, type Finding, type Watch } from "./failover.ts";
-import type { IPFamily } from "./layout.ts";
-import { installOperator, PRODUCT_NAMESPACE, waitAvailable } from "./product.ts";
+import {
+  assail,
+  everythingSaid,
+  hostileDatagrams,
+  overhear,
+  speakersKey,
+  spellings,
+} from "./hostility.ts";
+import type { LanHost } from "./lan.ts";
+import { families, type IPFamily } from "./layout.ts";
+import { Mass } from "./mass.ts";
+import { installOperator, PRODUCT_NAMESPACE, waitAvailable, waitForAddresses } from "./product.ts";
 import { waitFor } from "./wait.ts";
 
 const MINUTE = 60_000;
@@ -29,12 +41,20 @@ const TOGETHER_MS = { planned: 1_000, fault: 500, heal: 2_000 };
 /** How long frames are lost. */
 const LOSS_SECONDS = SOAK ? 120 : 15;
 
+/** A pool with one address that ranks the first of three nodes first. */
+const SHARED = ["failover-shared", FAMILY === "ipv6" ? "fd00:30::9:3" : "172.30.9.3"] as const;
+
 const METALLB = {
   apiVersion: "metallb.io/v1beta1",
   kind: "MetalLB",
   metadata: { name: "metallb", namespace: PRODUCT_NAMESPACE },
   spec: {},
 };
+
+/** Waits until something answers at a port. */
+async function waitForPort(client: LanHost, address: string, port: number): Promise<void> {
+  await waitFor(`an answer at ${address} ${port}`, 60, () => client.fetch(address, port));
+}
 
 describeWith(
   "netns",
@@ -58,8 +78,8 @@ describeWith(
 
   afterAll(async () => {
     await scene[Symbol.asyncDispose]();
-    const pool = ["addresspool", POOL, "--ignore-not-found"];
-    await cluster.kubectl(["-n", PRODUCT_NAMESPACE, "delete", ...pool]);
+    const pools = [POOL, SHARED[0], "failover-mass", "--ignore-not-found"];
+    await cluster.kubectl(["-n", PRODUCT_NAMESPACE, "delete", "addresspool", ...pools]);
     await cluster[Symbol.asyncDispose]();
   }, 2 * MINUTE);
 
@@ -246,6 +266,36 @@ describeWith(
     (LOSS_SECONDS / 60 + 3) * MINUTE,
   );
 
+  if (SOAK) {
+    test(
+      "in half an hour of rest nothing moves",
+      async () => {
+        const owner = await scene.gather();
+        const watch = await scene.watch(100);
+        const findings = await watch.during(
+          () => delay(30 * MINUTE),
+          (seen) => void process.stderr.write(formatFindings("half an hour of rest", seen)),
+        );
+        for (const { owners } of findings) expect(owners).toEqual([owner.name]);
+      },
+      40 * MINUTE,
+    );
+
+    test(
+      "while the main threads of all speakers stand still for 2 s at a time nothing moves",
+      async () => {
+        const owner = await scene.gather();
+        const findings = await seen("main threads stand still", async () => {
+          const stalls = cluster.nodes.map((node) => node.stall("speaker", 2_000, 200));
+          await delay(5 * MINUTE);
+          for (const each of stalls) await each.stop();
+        });
+        for (const { owners } of findings) expect(owners).toEqual([owner.name]);
+      },
+      10 * MINUTE,
+    );
+  }
+
   test(
     "when all speakers are replaced one after the other, somebody answers all the time",
     async () => {
@@ -337,5 +387,106 @@ describeWith(
       }
     },
     3 * MINUTE,
+  );
+
+  test(
+    "what strangers on the LAN send to speakers changes nothing, and the key is told nobody",
+    async () => {
+      const owner = await scene.gather();
+      const target = cluster.nodes[0]!;
+      const key = await speakersKey(cluster);
+      const { ipv4, ipv6 } = target.layout.address();
+      const used = families(FAMILY).map((family) => (family === "ipv4" ? ipv4 : ipv6));
+      const findings = await seen("strangers", async () => {
+        const recorded = await overhear(target, 200);
+        expect(recorded.length).toBeGreaterThan(100);
+        await assail(scene.asker, target, used, hostileDatagrams(recorded, key));
+        await scene.whole();
+      });
+      for (const { owners, answerers } of findings) {
+        expect(owners).toEqual([owner.name]);
+        expect(answerers).toBe(1);
+      }
+      const written = spellings(key);
+      for (const [where, text] of await everythingSaid(cluster)) {
+        const leaks = written.some((spelling) => text.includes(spelling));
+        expect({ where, leaks }).toEqual({ where, leaks: false });
+      }
+    },
+    4 * MINUTE,
+  );
+
+  test(
+    "Services that share an address are reached at one node, and move together",
+    async () => {
+      const [, address = ""] = SHARED;
+      const shared = (name: string, port: number) => ({
+        apiVersion: "v1",
+        kind: "Service",
+        metadata: {
+          name,
+          namespace: POOL,
+          annotations: {
+            "metallb.io/address-pool": SHARED[0],
+            "metallb.io/loadBalancerIPs": address,
+            "metallb.io/allow-shared-ip": "together",
+          },
+        },
+        spec: {
+          type: "LoadBalancer",
+          selector: { app: "far" },
+          ports: [{ port, targetPort: 8080 }],
+        },
+      });
+      await cluster.apply(poolNamed(SHARED[0], [address]), shared("one", 80), shared("two", 81));
+      for (const name of ["one", "two"])
+        expect(await waitForAddresses(cluster, name, 1, POOL)).toEqual([address]);
+      for (const port of [80, 81]) await waitForPort(scene.client, address, port);
+      const before = await scene.ownerOf(address);
+      // the backend's node is not to be the one that fails
+      expect(before.name).not.toBe(cluster.nodes.at(-1)?.name);
+      const probes = await Promise.all([80, 81].map((port) => scene.client.probe(address, port)));
+      try {
+        await before.cutLink();
+        await waitFor("another owner", 30, async () => {
+          const owner = scene.nodeWith(await scene.client.neighbour(address));
+          return owner !== undefined && owner !== before;
+        });
+        for (const port of [80, 81]) await waitForPort(scene.client, address, port);
+      } finally {
+        await before.restoreLink();
+      }
+      for (const probe of probes) {
+        const { outages } = await probe.stop();
+        expect(Math.max(...outages.map(({ outageMs }) => outageMs))).toBeLessThanOrEqual(OUTAGE_MS);
+        expect(outages.every(({ ended }) => ended)).toBe(true);
+      }
+      await before.waitReady();
+    },
+    3 * MINUTE,
+  );
+
+  test(
+    "five hundred addresses move at once",
+    async () => {
+      await scene.whole();
+      using api = new Api();
+      const used = families(FAMILY);
+      const services = 500 / used.length;
+      await using mass = await Mass.open(cluster, api, scene.asker, {
+        namespace: "failover-mass",
+        makePool: (ranges) => cluster.apply(poolNamed("failover-mass", ranges)),
+        families: used,
+        services,
+        together: services,
+        block: 64,
+      });
+      const { allMs, overlapMs } = await mass.move(cluster.nodes[0]!, 5);
+      process.stderr.write(`500 addresses: all moved after ${allMs.toFixed(0)} ms\n`);
+      expect(allMs).toBeLessThanOrEqual(4_000);
+      expect(overlapMs).toBe(0);
+      await cluster.nodes[0]!.waitReady();
+    },
+    6 * MINUTE,
   );
 });

@@ -293,16 +293,16 @@ export class FailoverScene implements AsyncDisposable {
     await this.cluster.kubectl(["-n", PRODUCT_NAMESPACE, ...status]);
   }
 
-  /** Begins to open connections and to ask. */
-  async watch(): Promise<Watch> {
+  /** Begins to open connections and to ask, of each address one every so often. */
+  async watch(intervalMs = INTERVAL_MS): Promise<Watch> {
     for (const { address } of this.subjects) await waitForAnswer(this.client, address);
     const capture = await this.asker.capture(ANSWER_FILTER);
     const questions = await this.asker.ask(
       this.subjects.map(({ address }) => address),
-      INTERVAL_MS,
+      intervalMs,
     );
     const probes = await Promise.all(
-      this.subjects.map(({ address }) => this.client.probe(address, 80, INTERVAL_MS, PATIENCE_MS)),
+      this.subjects.map(({ address }) => this.client.probe(address, 80, intervalMs, PATIENCE_MS)),
     );
     return new Watch(this, capture, questions, probes);
   }

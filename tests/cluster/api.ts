@@ -1,9 +1,9 @@
 /** Requests to the test cluster's API server, many a second. */
 import { readFileSync } from "node:fs";
 import { Agent } from "node:https";
-import { STATE_DIRECTORY } from "../../tests/cluster/layout.ts";
-import { readState } from "../../tests/cluster/state.ts";
-import { send } from "../../tests/support/api-call.ts";
+import { STATE_DIRECTORY } from "./layout.ts";
+import { readState } from "./state.ts";
+import { send } from "../support/api-call.ts";
 
 /** The administrator of the cluster that is up. */
 export class Api implements Disposable {
