@@ -517,6 +517,7 @@ class Bench {
           namespace,
           loadBalancerClass,
           makePool: (ranges) => makePool(namespace, ranges),
+          ...(side === "ours" && { replaceSpeaker: (node) => scene.restartSpeaker(node) }),
           block: MASS_BLOCK[side],
         });
         const memory = this.pidsOf(contender).map(memoryOf);

@@ -14,7 +14,7 @@ export interface Answer {
 
 /** What the answers about one address come to. */
 export interface Answering {
-  /** Hardware addresses in the order of their first answers; again each time that one comes back. */
+  /** Hardware addresses in the order of their first answers; again when one comes back after another. */
   readonly order: readonly string[];
   /** The most that answered at one instant. */
   readonly answerers: number;
@@ -67,7 +67,10 @@ export function judgeAnswers(answers: readonly Answer[]): Answering {
   let silenceMs = 0;
   for (const [i, { atMs }] of answers.entries())
     silenceMs = Math.max(silenceMs, atMs - (answers[i - 1]?.atMs ?? atMs));
-  return { order: found.map((each) => each.hardwareAddress), answerers, overlapMs, silenceMs };
+  const order = found
+    .map((each) => each.hardwareAddress)
+    .filter((each, i, all) => each !== all[i - 1]);
+  return { order, answerers, overlapMs, silenceMs };
 }
 
 /** Filter of a capture that holds answers alone. */

@@ -228,7 +228,10 @@ export class FailoverScene implements AsyncDisposable {
     return this.cluster.nodes.find(({ layout }) => layout.hardwareAddress() === hardwareAddress);
   }
 
-  /** Waits until every node could take every address: its speaker is there, its backend Ready. */
+  /**
+   * Waits until every node could take every address (its speaker is there, its backend Ready), in the
+   * words of the node that the client finds there: what an earlier owner wrote says nothing.
+   */
   async whole(seconds = 120): Promise<void> {
     const others = this.cluster.nodes.length - 1;
     await waitFor(
@@ -236,8 +239,14 @@ export class FailoverScene implements AsyncDisposable {
       seconds,
       async () => {
         const observed = await this.#observations();
+        const owners = await this.#neighbours();
         for (const { address } of this.subjects) {
-          const { otherNodes = [] } = observed.get(address) ?? {};
+          const { node, otherNodes = [] } = observed.get(address) ?? {};
+          const owner = owners.get(address)?.name;
+          if (node === undefined || node !== owner) {
+            await this.client.fetch(address); // the client may have forgotten it
+            throw new Error(`${address}: ${node ?? "nobody"} writes, ${owner ?? "nobody"} answers`);
+          }
           const able = otherNodes.filter(({ reason }) => reason === "LowerRank");
           if (able.length !== others) throw new Error(`${address}: ${JSON.stringify(otherNodes)}`);
         }
@@ -247,14 +256,27 @@ export class FailoverScene implements AsyncDisposable {
     );
   }
 
+  /** The nodes that the client sends packets to, by address. */
+  async #neighbours(): Promise<Map<string, ClusterNode>> {
+    const table = await this.client.neighbours();
+    return new Map(
+      table.flatMap(({ address, hardwareAddress }) => {
+        const node = this.nodeWith(hardwareAddress);
+        return node === undefined ? [] : [[address, node] as const];
+      }),
+    );
+  }
+
   /** What the owner of each address says of it. */
-  async #observations(): Promise<Map<string, AddressObservation>> {
+  async #observations(): Promise<Map<string, AddressObservation & { readonly node: string }>> {
     const get = ["-n", PRODUCT_NAMESPACE, "get", "servicel2statuses", "-o", "json"];
     const { items } = JSON.parse(await this.cluster.kubectl(get)) as {
-      items: { status?: { addresses?: AddressObservation[] } }[];
+      items: { status?: { node: string; addresses?: AddressObservation[] } }[];
     };
     const announced = items
-      .flatMap(({ status }) => status?.addresses ?? [])
+      .flatMap(({ status }) =>
+        (status?.addresses ?? []).map((each) => ({ ...each, node: status?.node ?? "" })),
+      )
       .filter(({ reason }) => reason === "Announced")
       // the highest term is right
       .toSorted((a, b) => a.term - b.term);
@@ -334,7 +356,7 @@ export class Watch {
     this.#probes = probes;
   }
 
-  /** Waits until the client's neighbour table has none of these nodes for any address. */
+  /** Waits until the client's neighbour table has none of these nodes, and every address is reached. */
   async moved(away: readonly ClusterNode[], seconds = 30): Promise<void> {
     const { client, subjects } = this.#scene;
     await waitFor(
@@ -350,6 +372,7 @@ export class Watch {
         });
       },
     );
+    for (const { address } of subjects) await waitForAnswer(client, address);
   }
 
   /** Watches during something, to its end also when it fails, and shows what was seen. */

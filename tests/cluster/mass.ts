@@ -17,6 +17,8 @@ export interface MassOptions {
   /** Makes a pool of the namespace's name. */
   readonly makePool: (ranges: readonly string[]) => Promise<void>;
   readonly loadBalancerClass?: string;
+  /** Makes the speaker of a node hand over what it has. */
+  readonly replaceSpeaker?: (node: ClusterNode) => Promise<void>;
   readonly families: readonly ("ipv4" | "ipv6")[];
   /** Number of Services; each has an address of each family. */
   readonly services: number;
@@ -84,7 +86,7 @@ export class Mass implements AsyncDisposable {
       ),
     );
     await mass.#assigned(api, services, families.length);
-    await mass.#gathered(cluster.nodes[0]!);
+    await mass.#gather(cluster.nodes[0]!, options.replaceSpeaker);
     return mass;
   }
 
@@ -101,12 +103,21 @@ export class Mass implements AsyncDisposable {
     await waitFor(`addresses of ${services} Services`, 300, all, 1000);
   }
 
-  async #gathered(at: ClusterNode): Promise<void> {
-    await waitFor(`${this.together.length} addresses at ${at.name}`, 120, async () => {
-      const answers = await this.#ask(() => delay(4 * QUESTION_MS));
-      const mac = at.layout.hardwareAddress();
-      const there = answers.filter(({ hardwareAddress }) => hardwareAddress === mac);
-      return new Set(there.map(({ address }) => address)).size === this.together.length;
+  /**
+   * Brings its part to a node. They are there, for it ranks first, unless it was taken for dead when
+   * they were made; whoever leaves hands over to the first by rank.
+   */
+  async #gather(at: ClusterNode, replaceSpeaker: MassOptions["replaceSpeaker"]): Promise<void> {
+    await waitFor(`${this.together.length} addresses at ${at.name}`, 240, async () => {
+      const answers = await this.#ask(() => delay(6 * QUESTION_MS));
+      const owners = new Map(answers.map((each) => [each.address, each.hardwareAddress]));
+      if (owners.size < this.together.length) return false;
+      const others = this.#cluster.nodes.filter((node) => {
+        return node !== at && [...owners.values()].includes(node.layout.hardwareAddress());
+      });
+      const [leaving] = others;
+      if (leaving !== undefined) await replaceSpeaker?.(leaving);
+      return leaving === undefined;
     });
   }
 

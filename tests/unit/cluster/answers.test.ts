@@ -37,6 +37,11 @@ for (const { name, answers, expected } of [
     expected: { order: ["a", "b"], answerers: 2, overlapMs: 0, silenceMs: 10 },
   },
   {
+    name: "of one that was silent for a while are still of one",
+    answers: inOrder(answering("a", 0, 1000), answering("a", 3000, 4000)),
+    expected: { order: ["a"], answerers: 1, overlapMs: 0, silenceMs: 2000 },
+  },
+  {
     name: "show who comes back",
     answers: inOrder(answering("a", 0, 100), answering("b", 500, 1000), answering("a", 1010, 2000)),
     expected: { order: ["a", "b", "a"], answerers: 1, overlapMs: 0, silenceMs: 400 },
