@@ -4,16 +4,16 @@
  * Answers are kept for a minute. Plain HTTP without questions only when asked for.
  */
 import { createHash } from "node:crypto";
-import { readFileSync, statSync } from "node:fs";
 import {
   createServer as createHttpServer,
   type IncomingMessage,
   type ServerResponse,
 } from "node:http";
-import { createServer as createHttpsServer, type Server as HttpsServer } from "node:https";
+import { createServer as createHttpsServer } from "node:https";
 import { hostname } from "node:os";
 import type { AddressInfo } from "node:net";
 import { issueCertificate } from "./certificate.ts";
+import { certificateFiles, renewCertificate, type CertificateSource } from "./certificate-files.ts";
 import type { Client } from "./client.ts";
 import { systemClock, type Clock } from "./clock.ts";
 import { silentLogger, type Logger } from "./logging.ts";
@@ -69,11 +69,13 @@ export async function startMetricsServer(options: MetricsServerOptions): Promise
     await listen(server, options.port, options.host);
     return { port: (server.address() as AddressInfo).port, close: () => close(server) };
   }
-  const files = certificateFiles(options.certificateDirectory);
+  const { certificateDirectory } = options;
+  const files =
+    certificateDirectory === undefined ? selfSigned() : certificateFiles(certificateDirectory);
   const server = createHttpsServer({ ...files.read(), minVersion: "TLSv1.2" }, onRequest);
   await listen(server, options.port, options.host);
   const refresh = setInterval(
-    () => renewCertificate(server, files, logger),
+    () => renewCertificate(server, files, logger, "metrics"),
     options.rereadMs ?? REREAD_MS,
   ).unref();
   return {
@@ -175,35 +177,6 @@ async function review(client: Pick<Client, "raw">, token: string, path: string):
   return access.status?.allowed === true ? 200 : 403;
 }
 
-interface CertificateSource {
-  /** The certificate and key of now. */
-  read(): { readonly cert: string; readonly key: string };
-  /** True when `read` would give others than last time. */
-  changed(): boolean;
-}
-
-function certificateFiles(directory: string | undefined): CertificateSource {
-  if (directory === undefined) return selfSigned();
-  const stamp = (): string => {
-    const of = (file: string): string => {
-      const { mtimeMs, ino, size } = statSync(`${directory}/${file}`);
-      return `${mtimeMs}/${ino}/${size}`;
-    };
-    return `${of("tls.crt")} ${of("tls.key")}`;
-  };
-  let last = "";
-  return {
-    read: () => {
-      last = stamp();
-      return {
-        cert: readFileSync(`${directory}/tls.crt`, "utf8"),
-        key: readFileSync(`${directory}/tls.key`, "utf8"),
-      };
-    },
-    changed: () => stamp() !== last,
-  };
-}
-
 function selfSigned(): CertificateSource {
   let renewAt = 0;
   return {
@@ -220,15 +193,4 @@ function selfSigned(): CertificateSource {
     },
     changed: () => Date.now() > renewAt,
   };
-}
-
-function renewCertificate(server: HttpsServer, files: CertificateSource, logger: Logger): void {
-  try {
-    if (!files.changed()) return;
-    server.setSecureContext(files.read());
-    logger.info("metrics certificate read again");
-  } catch (error) {
-    // The old one serves on; the files may be complete next time.
-    logger.error("metrics certificate not read", { error });
-  }
 }

@@ -21,6 +21,8 @@ export interface PoolVerdict {
   readonly name: string;
   readonly reason: ObjectReason;
   readonly message: string;
+  /** What is wrong, without what became of it; undefined when the pool is valid. */
+  readonly fault: Fault | undefined;
   /** The form in effect; of a pool that is not valid, the last one that was. */
   readonly inEffect: PoolConfig | undefined;
 }
@@ -32,7 +34,8 @@ export interface CompiledPools {
   readonly verdicts: readonly PoolVerdict[];
 }
 
-interface Fault {
+/** What is wrong with a pool; the message names field, value and remedy. */
+export interface Fault {
   readonly reason: ObjectReason;
   readonly message: string;
 }
@@ -164,13 +167,13 @@ function isUnchanged({ wanted, previous }: Candidate): boolean {
 function verdict(name: string, fault: Fault | undefined, form: PoolForm | undefined): PoolVerdict {
   const inEffect = form?.config;
   if (fault === undefined) {
-    return { name, reason: "Valid", message: "every entry is valid", inEffect };
+    return { name, reason: "Valid", message: "every entry is valid", fault, inEffect };
   }
   const effect =
     inEffect === undefined
       ? "the pool has no effect"
       : `the form accepted before stays in effect: ${abridged(inEffect.addresses)}`;
-  return { name, reason: fault.reason, message: `${fault.message}; ${effect}`, inEffect };
+  return { name, reason: fault.reason, message: `${fault.message}; ${effect}`, fault, inEffect };
 }
 
 /** A condition's message is for people: a few entries tell which form is meant. */

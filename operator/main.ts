@@ -27,6 +27,7 @@ import { readEnvironment, type Environment } from "./environment.ts";
 import { findImages } from "./image.ts";
 import { KEY, OperatorReconciler, type World } from "./reconcile.ts";
 import { trimDaemonSet, trimNode, trimPod } from "./trim.ts";
+import { serveWebhook } from "./webhook.ts";
 
 /** Name of the Lease that decides which of several operators works. */
 const LEASE = "metallb-operator";
@@ -90,6 +91,8 @@ class MetalLBOperator extends dotI.default {
       watched.map(({ group, version, plural }) => this.watchResource(group, version, plural, wake)),
     );
     const { client, logger, metrics } = this.#program;
+    const { webhook } = this.#environment;
+    if (webhook !== undefined) await serveWebhook(this.#program, webhook, namespace, this.#world);
     const elector = new LeaderElector({ client, name: LEASE, namespace, logger, metrics });
     this.#program.keep("leader election", (signal) =>
       elector.run((leading) => this.#lead(elector, leading), signal),

@@ -55,7 +55,7 @@ export interface CsvSources {
   readonly base: Base;
   readonly icon: string;
   readonly kinds: readonly Kind[];
-  /** The objects of `config/default`. */
+  /** The objects of `config/bundle`. */
   readonly objects: readonly KubernetesObject[];
   /** One object of each kind at least, as examples. */
   readonly examples: readonly KubernetesObject[];

@@ -54,7 +54,7 @@ function sources(): CsvSources {
     base: readYaml(BASE) as Base,
     icon: readText("config/bundle/icon.svg"),
     kinds: KINDS,
-    objects: readKustomization("config/default"),
+    objects: readKustomization("config/bundle"),
     examples: [
       ...readKustomization("config/samples").filter(({ kind }) =>
         KINDS.some((known) => known.kind === kind),

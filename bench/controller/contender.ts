@@ -40,7 +40,7 @@ export interface Running extends AsyncDisposable {
 export async function ours(plane: ControlPlane): Promise<Contender> {
   const loadBalancerClass = "bench.example/ours";
   await bundle([{ in: "controller/main.ts", out: "main" }], BUNDLES);
-  await plane.kubectl("apply", "-f", join(TREE, "config/default/namespace.yaml"));
+  await plane.kubectl("apply", "-f", join(TREE, "config/namespace/namespace.yaml"));
   await plane.kubectl("apply", "-k", join(TREE, "config/crd"));
   await plane.kubectl("apply", "-f", join(TREE, "config/rbac/controller.yaml"));
   const config = formatRenderedConfig(

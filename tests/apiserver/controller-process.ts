@@ -12,7 +12,7 @@ const TREE = join(import.meta.dirname, "../..");
 
 /** Installs what the controller needs: kinds, namespace, account, rights. */
 export async function installController(plane: ControlPlane): Promise<void> {
-  await plane.kubectl("apply", "-f", join(TREE, "config/default/namespace.yaml"));
+  await plane.kubectl("apply", "-f", join(TREE, "config/namespace/namespace.yaml"));
   await plane.kubectl("apply", "-k", join(TREE, "config/crd"));
   await plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s");
   await plane.kubectl("apply", "-f", join(TREE, "config/rbac/controller.yaml"));

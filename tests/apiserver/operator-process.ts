@@ -40,8 +40,14 @@ export class OperatorProcess implements AsyncDisposable {
     }
   }
 
-  /** Starts the operator with the rights of `config/rbac/operator.yaml`. */
-  static async start(plane: ControlPlane): Promise<OperatorProcess> {
+  /**
+   * Starts the operator with the rights that `config/default` gives it.
+   * @param variables more of its environment
+   */
+  static async start(
+    plane: ControlPlane,
+    variables: Readonly<Record<string, string>> = {},
+  ): Promise<OperatorProcess> {
     const kubeconfig = await plane.kubeconfigFor(NAMESPACE, "metallb-operator");
     const child = spawn(process.execPath, [join(TREE, "operator/main.ts")], {
       env: {
@@ -50,6 +56,8 @@ export class OperatorProcess implements AsyncDisposable {
         POD_NAMESPACE: NAMESPACE,
         POD_NAME: POD,
         PROBE_PORT: "0",
+        WEBHOOK_PORT: "0",
+        ...variables,
       },
       stdio: ["ignore", "pipe", "pipe"],
     });
@@ -64,6 +72,15 @@ export class OperatorProcess implements AsyncDisposable {
   /** Waits until it leads, and so works. */
   async leading(): Promise<void> {
     await eventually(() => this.output.includes('"leading"'), { deadlineMs: 30_000 });
+  }
+
+  /** Port of its webhook, once it listens. */
+  async webhookPort(): Promise<number> {
+    const port = await eventually(
+      () => /"msg":"webhook".*"port":(\d+)/.exec(this.output)?.[1] ?? false,
+      { deadlineMs: 60_000 },
+    );
+    return Number(port);
   }
 
   /** Exit code; null while it runs or when a signal ended it. */

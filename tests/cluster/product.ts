@@ -22,6 +22,12 @@ export async function installOperator(cluster: Cluster): Promise<void> {
   ]);
 }
 
+/** Removes the operator and all of its objects: `kubectl delete -k config/default`. */
+export async function removeOperator(cluster: Cluster): Promise<void> {
+  const gone = ["--ignore-not-found", "--wait=true", "--timeout=120s"];
+  await cluster.kubectl(["delete", "-k", join(TREE, "config/default"), ...gone]);
+}
+
 /** Waits until the MetalLB object says that all of it is there. */
 export async function waitAvailable(cluster: Cluster, seconds = 90): Promise<void> {
   const wait = ["wait", "--for=condition=Available", "metallb/metallb", `--timeout=${seconds}s`];

@@ -12,6 +12,7 @@ import { buildImage, importByDigest, tagImage } from "../cluster/olm-images.ts";
 import { CATALOG, Olm, OLM_NAMESPACE } from "../cluster/olm-install.ts";
 import {
   PRODUCT_NAMESPACE,
+  removeOperator,
   waitAvailable,
   waitForAddresses,
   waitForAnswer,
@@ -159,11 +160,8 @@ describeWith("netns", "nft")("the operator from a catalog", () => {
     return found?.spec.template.spec.containers[0]?.image;
   };
 
-  /** Removes an installation by kustomize that another test left. */
-  const removeProduct = async (): Promise<void> => {
-    const gone = ["--ignore-not-found", "--wait=true", "--timeout=90s"];
-    await cluster.kubectl(["delete", "-k", join(TREE, "config/default"), ...gone]);
-  };
+  // an installation by kustomize that another test left
+  const removeProduct = async (): Promise<void> => await removeOperator(cluster);
 
   beforeAll(async () => {
     const archive = buildProductImage();

@@ -202,7 +202,7 @@ describe("the ClusterServiceVersion", () => {
 
   test("suggests a namespace in which speakers may run", () => {
     const template = csv.metadata.annotations["operatorframework.io/suggested-namespace-template"];
-    expect(JSON.parse(template ?? "")).toEqual(document("config/default/namespace.yaml"));
+    expect(JSON.parse(template ?? "")).toEqual(document("config/namespace/namespace.yaml"));
   });
 
   test("hides the kind that only speakers write", () => {

@@ -14,7 +14,19 @@ describe("the operator's environment", () => {
         speakerImage: undefined,
         probePort: 17472,
         logLevel: "info",
+        webhook: {
+          port: 9443,
+          certificateDirectory: "/tmp/k8s-webhook-server/serving-certs",
+          lifetimeMs: 90 * 86_400_000,
+        },
       },
+    });
+  });
+
+  test("leaves the webhook out when it is told to", () => {
+    expect(readEnvironment({ ...good, WEBHOOK: "off" })).toMatchObject({
+      ok: true,
+      value: { webhook: undefined },
     });
   });
 
@@ -39,6 +51,13 @@ describe("the operator's environment", () => {
       says: /PROBE_PORT.*http/,
     },
     { name: "a port too high", variables: { ...good, PROBE_PORT: "70000" }, says: /70000/ },
+    { name: "neither on nor off", variables: { ...good, WEBHOOK: "no" }, says: /WEBHOOK.*no.*off/ },
+    { name: "a port of the webhook", variables: { ...good, WEBHOOK_PORT: "-1" }, says: /-1/ },
+    {
+      name: "a certificate that cannot be renewed in time",
+      variables: { ...good, WEBHOOK_CERTIFICATE_SECONDS: "29" },
+      says: /WEBHOOK_CERTIFICATE_SECONDS.*29.*30 to/,
+    },
     { name: "an unknown level", variables: { ...good, LOG_LEVEL: "loud" }, says: /loud.*debug/ },
   ]) {
     test(`refuses ${name} and says what to set`, () => {
