@@ -23,7 +23,8 @@ const speakerShells = [
   "view",
 ];
 const pureFiles = {
-  operator: "^operator/(desired/|(admission|certificate-plan|config|hindrance|key-rotation|preflight|prune|rebalance|status)[.]ts$)",
+  operator:
+    "^operator/(desired/|(admission|certificate-plan|config|hindrance|key-rotation|preflight|prune|rebalance|status)[.]ts$)",
   controller: "^controller/(pool|allocator|sharing|service)[.]ts$",
   // every file but these shells
   speaker: `^speaker/(?!(${speakerShells.join("|")})[.]ts$)`,

@@ -8,7 +8,7 @@ const pure = [
   "packet/address/**/*.ts",
   "packet/wire/**/*.ts",
   "operator/desired/**/*.ts",
-  "operator/{config,hindrance,key-rotation,preflight,prune,rebalance,status}.ts",
+  "operator/{admission,certificate-plan,config,hindrance,key-rotation,preflight,prune,rebalance,status}.ts",
   "controller/{pool,allocator,sharing,service}.ts",
   "speaker/*.ts",
 ];

@@ -106,7 +106,9 @@ export type ParsedConfig =
   | { readonly ok: true; readonly value: RenderedConfig }
   | { readonly ok: false; readonly reason: "malformed" | "invalid"; readonly message: string };
 
-const validate = new Ajv({ ...AJV_OPTIONS, useDefaults: true }).compile<RenderedConfig>(renderedConfig);
+const validate = new Ajv({ ...AJV_OPTIONS, useDefaults: true }).compile<RenderedConfig>(
+  renderedConfig,
+);
 
 /**
  * Reads a rendered configuration: any YAML, and its JSON form soonest.

@@ -1,7 +1,8 @@
 /** All that a cluster holds, so that before and after can be compared. */
 import type { Cluster } from "./cluster.ts";
 
-interface Dumped {
+/** An object as it is read. */
+export interface Dumped {
   readonly kind: string;
   readonly metadata: {
     readonly name: string;
@@ -40,13 +41,20 @@ export async function leases(cluster: Cluster, namespace: string): Promise<strin
   return text.split("\n").filter((name) => name !== "");
 }
 
-/** Names every difference; a changed object with its text before and after. */
+/** The two texts where they part. */
+function excerpts(before: string, after: string): string {
+  const at = [...before].findIndex((character, index) => character !== after[index]);
+  const [from, to] = [Math.max(0, at - 100), at + 100];
+  return `…${before.slice(from, to)}… is now …${after.slice(from, to)}…`;
+}
+
+/** Names every difference; of a changed object, where its texts part. */
 export function differences(before: Dump, after: Dump): string[] {
   const gone = [...before.keys()].filter((key) => !after.has(key)).map((key) => `gone: ${key}`);
   const added = [...after.keys()].filter((key) => !before.has(key)).map((key) => `new: ${key}`);
   const changed = [...before].flatMap(([key, text]) => {
     const now = after.get(key);
-    return now === undefined || now === text ? [] : [`changed: ${key}\n  ${text}\n  ${now}`];
+    return now === undefined || now === text ? [] : [`changed: ${key}: ${excerpts(text, now)}`];
   });
   return [...gone, ...added, ...changed];
 }

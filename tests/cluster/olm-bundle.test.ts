@@ -86,7 +86,7 @@ describe("config/", () => {
   }, 30 * MINUTE);
 
   // The generator reads config/ by itself; this holds it against kustomize.
-  for (const variant of ["default", "prometheus", "openshift"])
+  for (const variant of ["default", "bundle", "prometheus", "openshift"])
     test(`${variant} has for kustomize the objects that the bundle's generator reads`, async () => {
       const text = await run([...kubectl, "kustomize", `config/${variant}`], { cwd: TREE });
       const name = ({ kind, metadata }: KubernetesObject): string => `${kind}/${metadata.name}`;

@@ -3,6 +3,8 @@ import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Cluster } from "./cluster.ts";
 import { importByDigest, olmArchive, OLM_IMAGE } from "./olm-images.ts";
+import type { LanHost } from "./lan.ts";
+import { Names } from "./olm-names.ts";
 import { moduleFolder } from "./olm-programs.ts";
 import { waitFor } from "./wait.ts";
 
@@ -21,12 +23,7 @@ const SECURITY = {
 };
 
 /** One of OLM's two operators. `pod` says what is special about its pod. */
-function deployment(
-  name: string,
-  args: readonly string[],
-  pod: object = {},
-  annotations: object = {},
-): object {
+function deployment(name: string, args: readonly string[], pod: object = {}): object {
   const health = { httpGet: { path: "/healthz", port: 8080 }, periodSeconds: 2 };
   const container = {
     name,
@@ -51,7 +48,7 @@ function deployment(
       strategy: { type: "Recreate" },
       selector: { matchLabels: { app: name } },
       template: {
-        metadata: { labels: { app: name }, annotations },
+        metadata: { labels: { app: name } },
         spec: {
           serviceAccountName: ACCOUNT,
           terminationGracePeriodSeconds: 1,
@@ -64,16 +61,8 @@ function deployment(
   };
 }
 
-/** A catalog that is being served. */
-interface Served {
-  readonly image: string;
-  /** Cluster IP of its Service. */
-  readonly address: string;
-}
-
-/** The catalog operator; without a DNS in the cluster it is told where its catalog is. */
-function catalogOperator(toolImage: string, served?: Served): object {
-  const hosts = [{ ip: served?.address, hostnames: [`${CATALOG}.${OLM_NAMESPACE}.svc`] }];
+/** The catalog operator, which calls catalogs by name. */
+function catalogOperator(toolImage: string, nameserver: string): object {
   return deployment(
     "catalog-operator",
     [
@@ -83,12 +72,7 @@ function catalogOperator(toolImage: string, served?: Served): object {
       `--util-image=${toolImage}`,
       "--set-workload-user-id=true",
     ],
-    {
-      dnsPolicy: "None",
-      dnsConfig: { nameservers: ["127.0.0.1"] },
-      ...(served !== undefined && { hostAliases: hosts }),
-    },
-    served === undefined ? {} : { "test.local/catalog": served.image },
+    { dnsPolicy: "None", dnsConfig: { nameservers: [nameserver] } },
   );
 }
 
@@ -128,15 +112,16 @@ async function definitions(): Promise<string[]> {
 /** OLM in a cluster. */
 export class Olm implements AsyncDisposable {
   readonly #cluster: Cluster;
-  readonly #toolImage: string;
+  readonly #names: Names;
 
-  private constructor(cluster: Cluster, toolImage: string) {
+  private constructor(cluster: Cluster, names: Names) {
     this.#cluster = cluster;
-    this.#toolImage = toolImage;
+    this.#names = names;
   }
 
-  /** Installs it and waits until it runs. */
-  static async install(cluster: Cluster): Promise<Olm> {
+  /** Installs it and waits until it runs; a host of the LAN serves names to it. */
+  static async install(cluster: Cluster, host: LanHost): Promise<Olm> {
+    const names = await Names.start(cluster, host, OLM_NAMESPACE);
     const toolImage = await importByDigest(cluster, await olmArchive(), OLM_IMAGE);
     await cluster.apply(...(await definitions()));
     await cluster.kubectl(["wait", "--for=condition=Established", "crd", "--all"]);
@@ -148,9 +133,9 @@ export class Olm implements AsyncDisposable {
         `--namespace=${OLM_NAMESPACE}`,
         "--writeStatusName=",
       ]),
-      catalogOperator(toolImage),
+      catalogOperator(toolImage, names.address),
     );
-    const olm = new Olm(cluster, toolImage);
+    const olm = new Olm(cluster, names);
     for (const name of ["olm-operator", "catalog-operator"]) await olm.#rolledOut(name);
     return olm;
   }
@@ -186,28 +171,23 @@ export class Olm implements AsyncDisposable {
       ]);
       return pods.trim() === `${image} true`;
     });
-    // OLM makes the Service more than once while it begins, each time with another address.
-    let told: string | undefined;
-    await waitFor("the catalog being read", 240, async () => {
-      const address = await this.#catalog("service", "{.spec.clusterIP}");
-      if (address !== told) {
-        await this.#cluster.apply(catalogOperator(this.#toolImage, { image, address }));
-        await this.#rolledOut("catalog-operator");
-        told = address;
-      }
-      const state = "{.status.connectionState.lastObservedState}";
-      return (await this.#catalog("catalogsource", state)) === "READY";
+    await waitFor("the catalog being read", 300, async () => {
+      if ((await this.#connection(".lastObservedState")) !== "READY")
+        throw new Error(await this.#connection());
+      return true;
     });
   }
 
-  /** A field of the catalog's CatalogSource or Service. */
-  async #catalog(kind: string, path: string): Promise<string> {
-    const get = ["get", kind, CATALOG, "-o", `jsonpath=${path}`];
+  /** What OLM says of its connection to the catalog. */
+  async #connection(field = ""): Promise<string> {
+    const path = `jsonpath={.status.connectionState${field}}`;
+    const get = ["get", "catalogsource", CATALOG, "-o", path];
     return await this.#cluster.kubectl(["-n", OLM_NAMESPACE, ...get]);
   }
 
   /** Removes it. */
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#names[Symbol.asyncDispose]();
     const gone = ["--ignore-not-found", "--timeout=90s"];
     const kubectl = async (args: string[]): Promise<string> => await this.#cluster.kubectl(args);
     await kubectl(["delete", "namespace", OLM_NAMESPACE, ...gone]);

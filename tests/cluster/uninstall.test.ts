@@ -2,8 +2,9 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { join } from "node:path";
 import { describeWith } from "../support/requirements.ts";
+import { refusals, rightsGranted, rightsUnused } from "../support/rights.ts";
 import { Cluster } from "./cluster.ts";
-import { differences, dump, leases, type Dump } from "./dump.ts";
+import { differences, dump, leases, type Dump, type Dumped } from "./dump.ts";
 import { WEB_IMAGE } from "./images.ts";
 import type { LanHost } from "./lan.ts";
 import {
@@ -62,6 +63,7 @@ describeWith("netns", "nft")("uninstalling", () => {
   let cluster: Cluster;
   let host: LanHost;
   let bare: Dump;
+  let installed: Date;
 
   /** Waits until nothing differs any more, and says what does. */
   const sameAs = async (
@@ -82,6 +84,7 @@ describeWith("netns", "nft")("uninstalling", () => {
     await removeOperator(cluster);
     await cluster.kubectl(["delete", "namespace", NAMESPACE, "--ignore-not-found"]);
     bare = await dump(cluster);
+    installed = new Date();
     await installOperator(cluster);
     await cluster.apply(
       { apiVersion: "v1", kind: "Namespace", metadata: { name: NAMESPACE } },
@@ -101,9 +104,9 @@ describeWith("netns", "nft")("uninstalling", () => {
   test(
     "deleting the MetalLB object removes all that it made and nothing else",
     async () => {
-      // Of pools, Services and their events the status tells what happened.
-      const stable = ({ kind }: { readonly kind: string }): boolean =>
-        kind !== "AddressPool" && kind !== "Service";
+      // What users made stays; that its status moves is looked at below.
+      const stable = ({ kind, metadata }: Pick<Dumped, "kind" | "metadata">): boolean =>
+        kind !== "AddressPool" && metadata.namespace !== NAMESPACE;
       const before = await dump(cluster, stable);
       await cluster.apply(METALLB);
       await waitAvailable(cluster);
@@ -114,6 +117,9 @@ describeWith("netns", "nft")("uninstalling", () => {
       await sameAs(before, 90, () => dump(cluster, stable));
       const pool = await cluster.get("addresspool", POOL, PRODUCT_NAMESPACE);
       expect(pool).toMatchObject({ spec: ADDRESS_POOL.spec });
+      expect(await cluster.get("pod", "web", NAMESPACE)).toMatchObject({
+        metadata: BACKEND.metadata,
+      });
       expect(await addressesOf(cluster, "web", NAMESPACE)).toEqual(addresses);
       const service = await cluster.get<ServiceObject>("service", "web", NAMESPACE);
       const announced = service?.status?.conditions?.find(({ type }) => type.endsWith("Announced"));
@@ -124,6 +130,35 @@ describeWith("netns", "nft")("uninstalling", () => {
       }
     },
     5 * MINUTE,
+  );
+
+  test(
+    "until then nobody asked for what it may not do, and speakers used all that they may",
+    async () => {
+      const by = (account: string) =>
+        cluster.audit(
+          installed,
+          ({ user }) => user.username === `system:serviceaccount:${PRODUCT_NAMESPACE}:${account}`,
+        );
+      for (const account of ["metallb-operator", "controller", "speaker"]) {
+        expect(by(account).length).toBeGreaterThan(10);
+        expect(refusals(by(account))).toEqual([]);
+      }
+      await cluster.kubectl(["-n", NAMESPACE, "delete", "service", "web"]);
+      await cluster.apply(METALLB, SERVICE);
+      await waitAvailable(cluster);
+      const [address = ""] = await waitForAddresses(cluster, "web", 1, NAMESPACE);
+      await waitForAnswer(host, address);
+      await cluster.kubectl(["-n", NAMESPACE, "delete", "service", "web"]);
+      const granted = rightsGranted("config/rbac/speaker.yaml");
+      await waitFor("all rights of speakers used", 60, () => {
+        const unused = rightsUnused(granted, by("speaker"));
+        if (unused.length > 0) throw new Error(unused.join(", "));
+        return true;
+      });
+      await cluster.apply(SERVICE);
+    },
+    3 * MINUTE,
   );
 
   test(

@@ -97,6 +97,7 @@ class Speaker {
       ground,
       reports: {
         owners: () => undefined,
+        moved: () => undefined,
         members: () => undefined,
         left: () => undefined,
         trouble: (message) => this.troubles.push(message),
@@ -159,10 +160,15 @@ afterAll(() => {
   attacker.socket.close();
 });
 
+/** Reasons of node1's for refusing what it could not open, with how often since the start. */
+const refused: Record<string, number> = {};
+
 /** Everything that node1 counts, by name. */
 function counts(): Readonly<Record<string, number>> {
   const { conversation } = speakers[0];
-  return { ...conversation.refused, ...Object.fromEntries(conversation.protocol.counters) };
+  for (const [reason, count] of Object.entries(conversation.takeCounts().refused))
+    refused[reason] = (refused[reason] ?? 0) + count;
+  return { ...refused, ...Object.fromEntries(conversation.protocol.counters) };
 }
 
 const dropped = (now: Readonly<Record<string, number>>, before: typeof now): number =>
@@ -191,7 +197,7 @@ async function attack(datagrams: readonly Uint8Array[]): Promise<Record<string, 
       .map((name) => [name, (after[name] ?? 0) - (before[name] ?? 0)] as const)
       .filter(
         ([name, by]) =>
-          by > 0 && (name in speakers[0].conversation.refused || name.startsWith("dropped")),
+          by > 0 && (name in refused || name.startsWith("dropped")),
       ),
   );
 }

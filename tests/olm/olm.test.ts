@@ -173,7 +173,7 @@ describeWith("netns", "nft")("the operator from a catalog", () => {
     await removeProduct();
     cleanup.defer(removeProduct);
     before = await leftovers();
-    olm = cleanup.use(await Olm.install(cluster));
+    olm = cleanup.use(await Olm.install(cluster, host));
     cleanup.defer(async () => {
       await cluster.kubectl(["delete", "namespace", NAMESPACE, "--ignore-not-found"]);
     });

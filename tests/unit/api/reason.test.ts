@@ -6,13 +6,20 @@ import {
   ADDRESS_REASONS,
   NODE_REASONS,
   OBJECT_REASONS,
+  PREFLIGHT_REASONS,
   SERVICE_REASONS,
 } from "../../../api/reason.ts";
 
 const TREE = join(import.meta.dirname, "../../..");
 const read = (path: string): string => readFileSync(join(TREE, path), "utf8");
 const ALL = [
-  ...new Set([...NODE_REASONS, ...ADDRESS_REASONS, ...SERVICE_REASONS, ...OBJECT_REASONS]),
+  ...new Set([
+    ...NODE_REASONS,
+    ...ADDRESS_REASONS,
+    ...SERVICE_REASONS,
+    ...OBJECT_REASONS,
+    ...PREFLIGHT_REASONS,
+  ]),
 ];
 
 /**
@@ -62,6 +69,22 @@ const PRODUCED: Readonly<Record<(typeof ALL)[number], string>> = {
   Invalid: "tests/unit/operator/config.test.ts",
   Overlapping: "tests/apiserver/operator.test.ts",
   UnsupportedProtocol: "tests/unit/operator/config.test.ts",
+  RolloutStalled: "tests/unit/operator/status.test.ts",
+  PodsNotReady: "tests/unit/operator/status.test.ts",
+  Paused: "tests/unit/operator/status.test.ts",
+  NothingFound: "tests/unit/operator/status.test.ts",
+  AsWritten: "tests/unit/operator/status.test.ts",
+  FormerForm: "tests/unit/operator/status.test.ts",
+  NoEffect: "tests/unit/operator/status.test.ts",
+  PodSecurityTooStrict: "tests/unit/operator/preflight.test.ts",
+  OtherAnnouncer: "tests/unit/operator/preflight.test.ts",
+  StrictARPOff: "tests/unit/operator/preflight.test.ts",
+  AllNodesExcluded: "tests/unit/operator/preflight.test.ts",
+  PoolOverlapsCluster: "tests/unit/operator/preflight.test.ts",
+  PoolNotOnLink: "tests/unit/operator/preflight.test.ts",
+  VirtualRouterHeard: "tests/unit/operator/preflight.test.ts",
+  KubeProxyUnhealthy: "tests/unit/operator/preflight.test.ts",
+  StrictReversePathFilter: "tests/unit/operator/preflight.test.ts",
 };
 
 describe("every reason", () => {

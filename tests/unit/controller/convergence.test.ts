@@ -1,9 +1,8 @@
 import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
 import type { PoolConfig } from "../../../api/rendered-config.ts";
+import { ADDRESS_ASSIGNED, ANNOUNCED } from "../../../api/service-condition.ts";
 import {
-  ADDRESS_ASSIGNED,
-  ANNOUNCED,
   POOL_ANNOTATION,
   VERDICT_ANNOTATION,
   isMarked,

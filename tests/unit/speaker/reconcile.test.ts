@@ -32,6 +32,10 @@ const CONFIG: RenderedConfig = {
   "load-balancer-class": "",
   "ignore-exclude-load-balancers": false,
   "excluded-interfaces": [],
+  "failure-detection": { "interval-milliseconds": 100, multiplier: 4 },
+  "announcement-refresh-seconds": 60,
+  "witness-addresses": [],
+  rebalance: { generation: 0, rollout: "", request: "" },
 };
 
 const node = (name: string, labels: Record<string, string> = {}): Node => ({
