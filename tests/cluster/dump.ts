@@ -43,7 +43,8 @@ export async function leases(cluster: Cluster, namespace: string): Promise<strin
 
 /** The two texts where they part. */
 function excerpts(before: string, after: string): string {
-  const at = [...before].findIndex((character, index) => character !== after[index]);
+  let at = 0;
+  while (at < before.length && before[at] === after[at]) at += 1;
   const [from, to] = [Math.max(0, at - 100), at + 100];
   return `…${before.slice(from, to)}… is now …${after.slice(from, to)}…`;
 }
