@@ -90,6 +90,7 @@ class Speaker {
       cluster: CLUSTER,
       keys: [KEY],
       interval: 200,
+      multiplier: 4,
       port,
       endpoints: [endpoint(port)],
       links: [{ name: "eth0", mac: mac.value, prefixes: ["192.0.2.0/24"] }],
@@ -195,10 +196,7 @@ async function attack(datagrams: readonly Uint8Array[]): Promise<Record<string, 
   return Object.fromEntries(
     Object.keys(after)
       .map((name) => [name, (after[name] ?? 0) - (before[name] ?? 0)] as const)
-      .filter(
-        ([name, by]) =>
-          by > 0 && (name in refused || name.startsWith("dropped")),
-      ),
+      .filter(([name, by]) => by > 0 && (name in refused || name.startsWith("dropped"))),
   );
 }
 

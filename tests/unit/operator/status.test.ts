@@ -50,6 +50,11 @@ const AVAILABLE = metallbStatus(observation(), undefined, NOW);
 const foreign = { reason: "ForeignObject", message: "Deployment a/controller" } as const;
 const failed = { reason: "ReconcileFailed", message: "applying DaemonSet a/speaker" } as const;
 
+test("a preflight that found nothing is passed", () => {
+  const status = metallbStatus(observation({ findings: [] }), undefined, NOW);
+  expect(inShort(status)).toContain("PreflightPassed=True/NothingFound");
+});
+
 describe("conditions of the MetalLB object", () => {
   for (const { name, readiness, troubles = [], before, expected } of [
     {

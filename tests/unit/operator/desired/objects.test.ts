@@ -170,6 +170,7 @@ describe("the speakers' DaemonSet", () => {
       "POD_NAMESPACE",
       "POD_UID",
       "HOST_IP",
+      "TOLERATIONS",
     ]);
   });
 
