@@ -2,7 +2,7 @@
  * Where the API server is and who we are.
  *
  * Inside a cluster that is two environment variables and two files, read here: loading the client's
- * configuration code would cost 22 MB on every node (docs/adr/0005-api-client.md). A kubeconfig, with
+ * configuration code would cost 29 MB on every node (docs/adr/0005-api-client.md). A kubeconfig, with
  * its certificates, exec plugins and OIDC, is the client's business; its code is loaded only then.
  */
 import { readFileSync, existsSync } from "node:fs";
