@@ -442,7 +442,14 @@ export class Leader {
 
   #tell({ metadata }: Pick<TrimmedService, "metadata">, event: ServiceEvent): void {
     const { type, reason, message } = event;
-    const regarding = { apiVersion: "v1", kind: "Service", metadata };
+    // No more than that: thousands of events may be waiting, and should not keep thousands of Services.
+    const { name, namespace, uid } = metadata;
+    const identity = {
+      name,
+      ...(namespace !== undefined && { namespace }),
+      ...(uid !== undefined && { uid }),
+    };
+    const regarding = { apiVersion: "v1", kind: "Service", metadata: identity };
     this.#options.events.record({ regarding, type, reason, note: message });
   }
 
