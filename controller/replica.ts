@@ -244,11 +244,12 @@ export class Replica {
       await work;
       return;
     }
-    const isThrough = new AbortController();
-    const within = AbortSignal.any([signal, isThrough.signal]);
-    const patience = sleep(this.#program.clock, FINISH_MS, within).catch(() => undefined);
-    await Promise.race([work, patience]);
-    isThrough.abort();
+    const within = AbortSignal.any([signal, AbortSignal.timeout(FINISH_MS)]);
+    try {
+      await unlessAborted(work, within);
+    } catch (error) {
+      if (!within.aborted) throw error;
+    }
   }
 
   /**

@@ -1,4 +1,5 @@
 /** What only shows after half hours: the controller within this process, under a clock that runs faster. */
+import { PassThrough } from "node:stream";
 import { afterAll, beforeAll, expect, jest, test } from "@jest/globals";
 import { Replica } from "../../controller/replica.ts";
 import { createClient } from "../../kubernetes/client.ts";
@@ -34,7 +35,7 @@ async function startReplica(plane: ControlPlane, metrics: Metrics): Promise<Asyn
   const keep: Program["keep"] = (_, task) => void tasks.push(task(running.signal));
   const program: Program = {
     name: "controller",
-    logger: createLogger("controller", "none"),
+    logger: createLogger("controller", "info", new PassThrough().resume()),
     metrics,
     client,
     clock: fastClock,
