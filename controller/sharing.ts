@@ -27,15 +27,22 @@ export interface SharingConflict {
   readonly port?: string;
 }
 
-/** The Services on one address. All of them have equal keys, for else they would not be here. */
+/**
+ * The Services on one address. All of them have equal keys, for else they would not be here. Nearly
+ * always there is one, and ten thousand maps of one entry would be more than all else together.
+ */
 export class Occupancy {
-  readonly #terms = new Map<string, SharingTerms>();
+  /** The only holder, while there is no map. */
+  #only: string | undefined;
+  #terms: SharingTerms | undefined;
+  #all: Map<string, SharingTerms> | undefined;
   /** Only where ports decide: an address that cannot be shared is the common case, and needs none. */
   #ports: Map<string, string> | undefined;
 
   /** Names the Services that hold the address, in the order in which they came. */
   get holders(): Iterable<string> {
-    return this.#terms.keys();
+    if (this.#all !== undefined) return this.#all.keys();
+    return this.#only === undefined ? [] : [this.#only];
   }
 
   /** Names the ports taken on the address. */
@@ -45,26 +52,29 @@ export class Occupancy {
 
   /** How many Services hold the address. */
   get size(): number {
-    return this.#terms.size;
+    return this.#all?.size ?? Number(this.#only !== undefined);
   }
 
   /** Terms that every holder agrees on, undefined when there is no holder. */
   get terms(): SharingTerms | undefined {
-    for (const terms of this.#terms.values()) return terms;
+    if (this.#all === undefined) return this.#terms;
+    for (const terms of this.#all.values()) return terms;
     return undefined;
   }
 
   /** Gives the terms of a holder, undefined when the Service is none. */
   termsOf(service: string): SharingTerms | undefined {
-    return this.#terms.get(service);
+    if (this.#all !== undefined) return this.#all.get(service);
+    return this.#only === service ? this.#terms : undefined;
   }
 
   /** Gives what stands between a Service and the address, looking at the other holders only. */
   conflict(service: string, terms: SharingTerms): SharingConflict | undefined {
-    for (const [holder, theirs] of this.#terms) {
+    for (const holder of this.holders) {
       if (holder === service) continue;
-      if (terms.key === "" || theirs.key === "") return { rule: "notShared", holder };
-      if (terms.key !== theirs.key) return { rule: "key", holder };
+      const theirs = this.termsOf(holder);
+      if (terms.key === "" || theirs?.key === "") return { rule: "notShared", holder };
+      if (terms.key !== theirs?.key) return { rule: "key", holder };
       if (terms.backend !== theirs.backend) return { rule: "backend", holder };
       // The others agree with this one.
       break;
@@ -79,7 +89,11 @@ export class Occupancy {
   /** Enters a Service with its terms, or changes its terms. */
   set(service: string, terms: SharingTerms): void {
     this.delete(service);
-    this.#terms.set(service, terms);
+    if (this.size === 0) {
+      this.#all = undefined;
+      this.#only = service;
+      this.#terms = terms;
+    } else this.#many().set(service, terms);
     if (terms.key === "") return;
     this.#ports ??= new Map();
     for (const port of terms.ports) this.#ports.set(port, service);
@@ -87,8 +101,18 @@ export class Occupancy {
 
   /** Takes a Service off the address. */
   delete(service: string): void {
-    for (const port of this.#terms.get(service)?.ports ?? []) this.#ports?.delete(port);
-    this.#terms.delete(service);
+    for (const port of this.termsOf(service)?.ports ?? []) this.#ports?.delete(port);
+    if (this.#all !== undefined) this.#all.delete(service);
+    else if (this.#only === service) this.#only = this.#terms = undefined;
+  }
+
+  #many(): Map<string, SharingTerms> {
+    if (this.#all !== undefined) return this.#all;
+    const all = new Map<string, SharingTerms>();
+    if (this.#only !== undefined && this.#terms !== undefined) all.set(this.#only, this.#terms);
+    this.#only = this.#terms = undefined;
+    this.#all = all;
+    return all;
   }
 }
 
