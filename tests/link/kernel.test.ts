@@ -129,13 +129,14 @@ describeWith(
       const reachable = `${familyOf(target)}/neigh/eth0/base_reachable_time_ms`;
       await setting(client, reachable, 200);
       await one.announce(target);
-      await eventually(async () => {
-        await sendTo(client, target);
-        const probes = (await requestsFor(await one.exchanges(), target)).filter(
-          (mac) => mac === macs.one,
-        );
-        expect(probes.length).toBeGreaterThan(2);
-      });
+      await eventually(
+        async () => {
+          await sendTo(client, target);
+          const asked = await requestsFor(await one.exchanges(), target);
+          expect(asked.filter((mac) => mac === macs.one).length).toBeGreaterThan(2);
+        },
+        { deadlineMs: 45_000 },
+      );
       expect(await neighbour(client, target)).toMatchObject({ mac: macs.one });
       await setting(client, reachable, 30_000);
     });
