@@ -6,7 +6,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { AddressPool } from "../api/address-pool.ts";
 import type { MetalLB } from "../api/metallb.ts";
-import { CONFIG_NAME } from "../api/rendered-config.ts";
+import { CONFIG_NAME, type PoolConfig } from "../api/rendered-config.ts";
 import {
   startAdmissionServer,
   type AdmissionHandler,
@@ -97,10 +97,18 @@ function handlersFor(
   namespace: string,
   { pools, configMaps }: WebhookWorld,
 ): Record<string, AdmissionHandler> {
+  // Read once for each content: with many pools it is long.
+  const read = new WeakMap<ConfigMap, readonly PoolConfig[]>();
+  const inEffect = (): readonly PoolConfig[] => {
+    const object = configMaps.get(formatKey(CONFIG_NAME, namespace));
+    if (object === undefined) return [];
+    const accepted = read.get(object) ?? acceptedConfig(object)?.["address-pools"] ?? [];
+    read.set(object, accepted);
+    return accepted;
+  };
   const known = (): Known => {
-    const config = acceptedConfig(configMaps.get(formatKey(CONFIG_NAME, namespace)));
     const own = [...pools.values()].filter(({ metadata }) => metadata.namespace === namespace);
-    return { namespace, pools: own, inEffect: config?.["address-pools"] ?? [] };
+    return { namespace, pools: own, inEffect: inEffect() };
   };
   const handler =
     <T>(judge: (question: Question<T>) => Admission): AdmissionHandler =>
