@@ -10,7 +10,7 @@ import type { RenderedConfig } from "../api/rendered-config.ts";
 import type { EndpointSlice, Node, Service } from "../kubernetes/resources.ts";
 import type { Change } from "../kubernetes/reflector.ts";
 import { objectKey, type Key, type Store } from "../kubernetes/store.ts";
-import { familyOf, type Address } from "../packet/address/address.ts";
+import { familyOf, parseAddress, type Address } from "../packet/address/address.ts";
 import {
   elect,
   ENDPOINT_GRACE_MS,
@@ -147,10 +147,22 @@ export class SpeakerReconciler {
   configure(config: RenderedConfig): Address[] {
     this.#config = config;
     this.#pools = new PoolIndex(config["address-pools"]);
-    this.#options.post({
+    const { post } = this.#options;
+    post({
       kind: "configure",
       excludedInterfaces: config["excluded-interfaces"],
       refreshIntervalMs: 1000 * config["announcement-refresh-seconds"],
+    });
+    const detection = config["failure-detection"];
+    post({
+      kind: "settings",
+      intervalMs: detection["interval-milliseconds"],
+      multiplier: detection.multiplier,
+      witnesses: config["witness-addresses"].flatMap((text) => {
+        const parsed = parseAddress(text);
+        return parsed.ok ? [parsed.value] : [];
+      }),
+      rebalance: config.rebalance.generation,
     });
     return this.#all();
   }

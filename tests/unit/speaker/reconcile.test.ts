@@ -31,11 +31,11 @@ const CONFIG: RenderedConfig = {
   "log-level": "info",
   "load-balancer-class": "",
   "ignore-exclude-load-balancers": false,
-  "excluded-interfaces": [],
-  "failure-detection": { "interval-milliseconds": 100, multiplier: 4 },
-  "announcement-refresh-seconds": 60,
-  "witness-addresses": [],
-  rebalance: { generation: 0, rollout: "", request: "" },
+  "excluded-interfaces": ["^docker"],
+  "failure-detection": { "interval-milliseconds": 200, multiplier: 5 },
+  "announcement-refresh-seconds": 120,
+  "witness-addresses": ["192.168.100.1", "nonsense"],
+  rebalance: { generation: 7, rollout: "", request: "" },
 };
 
 const node = (name: string, labels: Record<string, string> = {}): Node => ({
@@ -197,6 +197,19 @@ describe("what a change touches", () => {
     const change = { type: "updated", key: "node2", object, previous: node("node2") } as const;
     expect(world.reconciler.nodeChanged(change)).toEqual([VIP]);
   });
+});
+
+test("a configuration reaches the thread: interfaces, rhythm, witnesses, rebalance", () => {
+  expect(world.posted).toEqual([
+    { kind: "configure", excludedInterfaces: ["^docker"], refreshIntervalMs: 120_000 },
+    {
+      kind: "settings",
+      intervalMs: 200,
+      multiplier: 5,
+      witnesses: ["192.168.100.1"],
+      rebalance: 7,
+    },
+  ]);
 });
 
 describe("another host that uses an address", () => {
