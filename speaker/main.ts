@@ -62,6 +62,8 @@ function reflectors(program: Program, { namespace }: Environment) {
     slices: new Reflector<EndpointSlice, EndpointSlice, "service">({
       ...shared,
       resource: ENDPOINT_SLICES,
+      // No load balancer is in front of a headless Service.
+      labelSelector: "!service.kubernetes.io/headless",
       trim: trimSlice,
       indexes: { service: byServiceName },
     }),

@@ -4,20 +4,16 @@ import type { EndpointSlice, Node, Service } from "../kubernetes/resources.ts";
 
 type Metadata = Service["metadata"];
 
+/** Label of an EndpointSlice: the Service that it is of. */
+const SERVICE_NAME = "kubernetes.io/service-name";
+
 /** What identifies an object and its version. */
-function identity({
-  name,
-  namespace,
-  uid,
-  resourceVersion,
-  creationTimestamp,
-}: Metadata): Metadata {
+function identity({ name, namespace, uid, resourceVersion }: Metadata): Metadata {
   return {
     name,
     ...(namespace !== undefined && { namespace }),
     ...(uid !== undefined && { uid }),
     ...(resourceVersion !== undefined && { resourceVersion }),
-    ...(creationTimestamp !== undefined && { creationTimestamp }),
   };
 }
 
@@ -43,18 +39,36 @@ export function trimService(service: Service): Service {
   };
 }
 
-/** Keeps where each endpoint is and whether it is ready. */
+type Endpoint = NonNullable<EndpointSlice["endpoints"]>[number];
+
+/** As trimmed, endpoints on one node in one condition are all alike: they are one object. */
+const endpointsSeen = new Map<string, Endpoint>();
+
+function trimEndpoint({ nodeName, conditions }: Endpoint): Endpoint {
+  const { ready, serving, terminating } = conditions ?? {};
+  const key = `${ready} ${serving} ${terminating} ${nodeName ?? ""}`;
+  const seen = endpointsSeen.get(key);
+  if (seen !== undefined) return seen;
+  const endpoint: Endpoint = {
+    addresses: [],
+    ...(nodeName !== undefined && { nodeName }),
+    ...(conditions !== undefined && { conditions }),
+  };
+  endpointsSeen.set(key, endpoint);
+  return endpoint;
+}
+
+/** Keeps whose it is, where each endpoint is, and whether it is ready. */
 export function trimSlice(slice: EndpointSlice): EndpointSlice {
   const { metadata, addressType, endpoints } = slice;
-  const { labels } = metadata;
+  const service = metadata.labels?.[SERVICE_NAME];
   return {
-    metadata: { ...identity(metadata), ...(labels !== undefined && { labels }) },
+    metadata: {
+      ...identity(metadata),
+      ...(service !== undefined && { labels: { [SERVICE_NAME]: service } }),
+    },
     addressType,
-    endpoints: (endpoints ?? []).map(({ nodeName, conditions }) => ({
-      addresses: [],
-      ...(nodeName !== undefined && { nodeName }),
-      ...(conditions !== undefined && { conditions }),
-    })),
+    endpoints: (endpoints ?? []).map(trimEndpoint),
   };
 }
 
