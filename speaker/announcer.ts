@@ -59,6 +59,14 @@ export const BURST_MS: Readonly<Record<Family, readonly number[]>> = {
   ipv6: [0, 1100, 2200],
 };
 
+/**
+ * A wake that comes so late comes before the answers that have arrived meanwhile are read: they are
+ * waited for, so often at most.
+ */
+const LATE_MS = 20;
+const LATE_WAIT_MS = 10;
+const LATE_WAITS = 20;
+
 /** From one refresh to the next, unless told otherwise: below the ageing of switches (300 s). */
 export const REFRESH_INTERVAL_MS = 120_000;
 /** The part of the refresh interval that is random, so that thousands of them spread out. */
@@ -84,6 +92,8 @@ export interface ProbingState {
   readonly nextAt: number;
   /** Whether to announce as soon as the address is known to be free. */
   readonly wanted: boolean;
+  /** How often the end was put off because the wake came late. */
+  readonly late?: number;
 }
 
 /** Probed, free, and not wanted yet. */
@@ -301,6 +311,9 @@ function probeDue(state: ProbingState, now: number, context: AnnouncerContext): 
   if (now < state.nextAt) return [state];
   const probes = probesOf(state.pace, context.family);
   if (state.sent >= probes) {
+    const late = state.late ?? 0;
+    if (now - state.nextAt > LATE_MS && late < LATE_WAITS)
+      return [{ ...state, late: late + 1, nextAt: now + LATE_WAIT_MS }];
     if (!state.wanted) return [{ phase: "free" }, { kind: "free" }];
     const [announced, ...actions] = startBurst(now, context);
     return [announced, { kind: "free" }, ...actions];

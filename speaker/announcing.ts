@@ -273,10 +273,7 @@ export class Announcing {
   // ---- frames
 
   #receive(frame: ReceivedFrame, on: OpenInterface): void {
-    if (this.#options.mayAnswer?.(frame) === false) {
-      on.traffic.dropped("fenced");
-      return;
-    }
+    const mayAnswer = this.#options.mayAnswer?.(frame) !== false;
     const verdict = respond(
       frame.octets,
       on.responding,
@@ -284,6 +281,11 @@ export class Announcing {
       this.#colleagues,
       this.#reply,
     );
+    // What may not be answered any more still tells of another host.
+    if (!mayAnswer && verdict.outcome !== "conflict") {
+      on.traffic.dropped("fenced");
+      return;
+    }
     switch (verdict.outcome) {
       case "reply":
         on.link.send(this.#reply.subarray(0, verdict.length));

@@ -280,6 +280,33 @@ describe("before first use", () => {
     expect(state.phase).toBe("announced");
   });
 
+  test("a wake that comes late waits for the answers that are to be read first, not without end", () => {
+    const context: AnnouncerContext = { family: "ipv4", random: () => 0.5 };
+    const after = (lateness: number): string[] => {
+      let step = stepAnnouncer(IDLE, { kind: "probe", pace: "fast" }, 0, context);
+      const seen: string[] = [];
+      for (let i = 0; i < 30 && step.wakeAt !== undefined; i++) {
+        step = stepAnnouncer(step.state, { kind: "wake" }, step.wakeAt + lateness, context);
+        seen.push(...step.actions.map(describeAction), "wake");
+      }
+      return seen;
+    };
+    const wakes = (seen: readonly string[]): number =>
+      seen.filter((each) => each === "wake").length;
+    expect(wakes(after(0))).toBe(3);
+    expect(wakes(after(20))).toBe(3);
+    expect(wakes(after(21))).toBe(23);
+    expect(after(21).slice(-2)).toEqual(["free", "wake"]);
+    // An answer that is read meanwhile counts.
+    const probed = stepAnnouncer(IDLE, { kind: "probe", pace: "fast" }, 0, context);
+    let { state } = probed;
+    for (const now of [30, 60, 500])
+      ({ state } = stepAnnouncer(state, { kind: "wake" }, now, context));
+    expect(stepAnnouncer(state, conflict, 505, context).actions).toEqual([
+      { kind: "taken", mac: intruder },
+    ]);
+  });
+
   test("a conflict about a free address makes it taken", () => {
     const { state, log } = run(
       "ipv6",

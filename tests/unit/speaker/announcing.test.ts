@@ -503,6 +503,14 @@ test("what may not be answered is dropped and counted, whoever is asked for", ()
   ]);
 });
 
+test("what may not be answered any more still tells of another host", () => {
+  const world = World.withInterfaces(1);
+  world.announce(V4);
+  world.mayAnswer = false;
+  world.send("eth0", claimOf(V4, STRANGER));
+  expect(world.reported("conflict")).toMatchObject([{ address: V4, mac: STRANGER }]);
+});
+
 describe("counters", () => {
   test("hold what happened since the last time, by interface and by address", () => {
     const world = World.withInterfaces(2);
