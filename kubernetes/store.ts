@@ -2,7 +2,7 @@
  * What a reflector knows, by key and by index. Objects are never modified by anyone: a reader gets
  * the object itself, typed `readonly` to the bottom (see `resources.ts`).
  */
-import type { KubernetesObject } from "./resources.ts";
+import type { EndpointSlice, KubernetesObject } from "./resources.ts";
 
 /** `namespace/name`, or only `name` for a cluster-scoped object. */
 export type Key = string;
@@ -150,4 +150,10 @@ export function byOwner(object: KubernetesObject): readonly string[] {
 export function byServiceName(slice: KubernetesObject): readonly Key[] {
   const name = slice.metadata.labels?.["kubernetes.io/service-name"];
   return name ? [formatKey(name, slice.metadata.namespace)] : [];
+}
+
+/** Index function for EndpointSlices: names of the nodes that the endpoints are on, each once. */
+export function byNode(slice: Pick<EndpointSlice, "endpoints">): readonly string[] {
+  const names = (slice.endpoints ?? []).flatMap(({ nodeName }) => nodeName ?? []);
+  return [...new Set(names)];
 }

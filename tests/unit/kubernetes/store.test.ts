@@ -2,6 +2,7 @@ import { expect, test } from "@jest/globals";
 import fc from "fast-check";
 import type { KubernetesObject } from "../../../kubernetes/resources.ts";
 import {
+  byNode,
   byOwner,
   byServiceName,
   formatKey,
@@ -57,6 +58,15 @@ test("every index holds what a search through all objects finds", () => {
       }
     }),
   );
+});
+
+test("finds slices by the nodes of their endpoints, each once", () => {
+  const on = (nodeName?: string) => ({
+    addresses: [],
+    ...(nodeName !== undefined && { nodeName }),
+  });
+  expect(byNode({ endpoints: [on("b"), on("a"), on("b"), on()] })).toEqual(["b", "a"]);
+  expect(byNode({})).toEqual([]);
 });
 
 test("finds slices by their Service and objects by their owner", () => {
