@@ -61,6 +61,7 @@ export const OBJECT_REASONS = [
   "RollingOut",
   "RolloutStalled",
   "PodsNotReady",
+  "RotatingKey",
   "Paused",
   "NothingFound",
   "ReconcileFailed",

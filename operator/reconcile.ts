@@ -43,13 +43,14 @@ import { ADOPT_ANNOTATION, contentHash, HASH_ANNOTATION, isOurs } from "./desire
 import type { ObservedObject, Rendered } from "./desired/plain.ts";
 import { chooseImages, type Images } from "./desired/pod.ts";
 import {
-  presentKey,
+  presentKeys,
   SPEAKER_KEY_LENGTH,
   SPEAKER_KEY_NAME,
   speakerKey,
 } from "./desired/speaker-key.ts";
 import { SPEAKER_NAME, speakerDaemonSet } from "./desired/speaker.ts";
 import { findHindrances } from "./hindrance.ts";
+import { laggards, nextKeys, ROTATE_KEY_ANNOTATION, type RotationFacts } from "./key-rotation.ts";
 import { preflight, type PreflightFacts } from "./preflight.ts";
 import { leftovers } from "./prune.ts";
 import { nextRebalance, REBALANCE_ANNOTATION } from "./rebalance.ts";
@@ -113,8 +114,8 @@ export class OperatorReconciler {
   /** The pools in effect; undefined until they are read back from the ConfigMap. */
   #accepted: readonly PoolConfig[] | undefined;
   #rebalance: RebalanceRecord = NO_REBALANCE;
-  /** Made where there is none yet; the same until the watch shows it. */
-  readonly #newKey = randomBytes(SPEAKER_KEY_LENGTH).toString("base64");
+  /** For where there is none yet, or a new one is asked for; the same until the watch shows it. */
+  #freshKey = newKey();
 
   /** Does nothing before {@link reconcile}, which wants the stores to be synced. */
   constructor(options: ReconcileOptions) {
@@ -179,8 +180,9 @@ export class OperatorReconciler {
   #children(installation: MetalLB, pools: readonly PoolConfig[]): Child[] {
     const { configMaps, deployments, daemonSets, secrets } = this.#options.world;
     const { namespace } = this.#options;
-    const present = presentKey(secrets.get(formatKey(SPEAKER_KEY_NAME, namespace)));
-    const key = speakerKey(installation, present ?? this.#newKey);
+    const present = presentKeys(secrets.get(formatKey(SPEAKER_KEY_NAME, namespace)));
+    if ([present?.current, present?.next].includes(this.#freshKey)) this.#freshKey = newKey();
+    const key = speakerKey(installation, nextKeys(present, this.#rotationFacts(installation)));
     const images = chooseImages(installation.spec, this.#options.images);
     const controller = controllerDeployment(installation, images.controller);
     const speaker = speakerDaemonSet(installation, images.speaker);
@@ -200,6 +202,24 @@ export class OperatorReconciler {
       { resource: DEPLOYMENTS, store: deployments, desired: controller },
       { resource: DAEMON_SETS, store: daemonSets, desired: speaker },
     ];
+  }
+
+  #rotationFacts({ metadata }: MetalLB): RotationFacts {
+    return {
+      request: metadata.annotations?.[ROTATE_KEY_ANNOTATION],
+      ...this.#speakers(),
+      fresh: this.#freshKey,
+    };
+  }
+
+  /** What the speakers say of their nodes, and how many of them there should be. */
+  #speakers() {
+    const { world, namespace } = this.#options;
+    const daemonSet = ours(world.daemonSets.get(formatKey(SPEAKER_NAME, namespace)));
+    return {
+      speakers: newestOfNodes([...world.speakerStatuses.values()]),
+      expectedSpeakers: daemonSet?.status?.desiredNumberScheduled,
+    };
   }
 
   /** Names what the speakers run, once all of them run what is desired. */
@@ -291,6 +311,10 @@ export class OperatorReconciler {
       troubles,
       hindrances: { controller: controller.found, speaker: speaker.found },
       findings,
+      keyLaggards: laggards(
+        presentKeys(world.secrets.get(formatKey(SPEAKER_KEY_NAME, namespace))) ?? {},
+        this.#speakers(),
+      ),
       paused: installation.spec.paused,
     };
     const conclude = (before: MetalLB["status"]) => metallbStatus(observation, before, now());
@@ -302,13 +326,11 @@ export class OperatorReconciler {
   #preflightFacts({ spec }: MetalLB): Omit<PreflightFacts, keyof Surroundings> {
     const { world, namespace } = this.#options;
     const daemonSets = [...world.daemonSets.values()];
-    const speakers = ours(world.daemonSets.get(formatKey(SPEAKER_NAME, namespace)));
     return {
       ignoreExcludeLoadBalancers: spec.ignoreExcludeLoadBalancers,
       namespace: world.namespaces.get(formatKey(namespace)),
       nodes: [...world.nodes.values()],
-      speakers: newestOfNodes([...world.speakerStatuses.values()]),
-      expectedSpeakers: speakers?.status?.desiredNumberScheduled,
+      ...this.#speakers(),
       programs: daemonSets.filter((each) => !isOurs(each)),
       pools: this.#accepted ?? [],
     };
@@ -345,6 +367,10 @@ function newestOfNodes(statuses: readonly SpeakerStatus[]): SpeakerStatusStatus[
   const sorted = statuses.toSorted((a, b) => (made(a) < made(b) ? -1 : 1));
   const byNode = new Map(sorted.flatMap(({ status }) => (status ? [[status.node, status]] : [])));
   return [...byNode.values()];
+}
+
+function newKey(): string {
+  return randomBytes(SPEAKER_KEY_LENGTH).toString("base64");
 }
 
 /** An object that is being deleted counts as gone: what it owned must not be made again. */

@@ -106,6 +106,8 @@ export interface Observation {
   readonly hindrances?: Readonly<Partial<Record<Component, readonly Hindrance[]>>>;
   /** What was found in the way; undefined while nobody has looked. */
   readonly findings?: readonly Finding[];
+  /** Who has not taken up the speakers' next key, if there is one. */
+  readonly keyLaggards?: readonly string[];
   /** Whether the spec asks to leave everything as it is. */
   readonly paused?: boolean;
 }
@@ -142,7 +144,7 @@ function metallbConditions(
   now: Date,
 ): Condition[] {
   const { generation, readiness, troubles: faults } = observation;
-  const { hindrances = {}, findings, paused = false } = observation;
+  const { hindrances = {}, findings, keyLaggards = [], paused = false } = observation;
   const wasAvailable = before.some(({ type, status }) => type === "Available" && status === "True");
   const available = readiness.every((one) => isAvailable(one, wasAvailable));
   const finished = readiness.every((one) => one.finished);
@@ -160,7 +162,7 @@ function metallbConditions(
     paused ? ["Upgradeable", false, PAUSED.reason, PAUSED.message] : upgradeable,
     paused
       ? ["Progressing", false, PAUSED.reason, PAUSED.message]
-      : progress(finished, stuck, counts),
+      : progress(finished, stuck, counts, keyLaggards),
     ["Degraded", troubles.length > 0, why, trouble],
     ...(findings === undefined ? [] : [preflightConclusion(findings)]),
   ]);
@@ -175,7 +177,16 @@ function preflightConclusion(findings: readonly Finding[]): Conclusion {
 }
 
 /** By Kubernetes' conventions a rollout that is stuck makes no progress. */
-function progress(finished: boolean, stuck: readonly Trouble[], counts: string): Conclusion {
+function progress(
+  finished: boolean,
+  stuck: readonly Trouble[],
+  counts: string,
+  keyLaggards: readonly string[],
+): Conclusion {
+  if (finished && keyLaggards.length > 0) {
+    const message = `the speakers' key is being changed; not taken up yet by ${abridged(keyLaggards)}`;
+    return ["Progressing", true, "RotatingKey", message];
+  }
   if (finished) return ["Progressing", false, "Available", ""];
   const stalled = stuck.find(({ reason }) => reason === "RolloutStalled");
   if (stalled !== undefined) return ["Progressing", false, stalled.reason, stalled.message];

@@ -1,24 +1,34 @@
-/** The speakers' key as the kubelet mounts it: read at the start, and looked at for a new one. */
+/**
+ * The speakers' keys as the kubelet mounts them: read at the start, and looked at for new ones. While a
+ * key is being replaced there are two files: the key, and beside it the next one.
+ */
 import { readFileSync } from "node:fs";
+import { isDeepStrictEqual } from "node:util";
 
-/** How often the file is looked at. */
+/** How often the files are looked at. */
 const REREAD_MS = 10_000;
+/** What the name of the next key's file ends with. */
+const NEXT = "-next";
 
-/** A mounted key that may be replaced. */
+/** Mounted keys that may be replaced. */
 export class KeyFile implements Disposable {
   readonly #path: string;
   readonly #timer: NodeJS.Timeout;
   /** Oldest first: the one before is accepted while others still use it. */
   #keys: readonly Uint8Array[];
+  /** What was in the files when they were looked at last. */
+  #found: readonly Uint8Array[];
 
   /**
-   * Reads the file.
+   * Reads the files.
+   * @param path of the key
    * @param changed told all keys that are accepted, oldest first
-   * @throws Error naming the file when it cannot be read
+   * @throws Error naming the file when the key cannot be read
    */
   constructor(path: string, changed: (keys: readonly Uint8Array[]) => void) {
     this.#path = path;
-    this.#keys = [read(path)];
+    this.#found = readAll(path);
+    this.#keys = this.#found;
     this.#timer = setInterval(() => {
       if (this.#reread()) changed(this.#keys);
     }, REREAD_MS);
@@ -34,17 +44,29 @@ export class KeyFile implements Disposable {
     clearInterval(this.#timer);
   }
 
+  /** One that was replaced without a next one before it is accepted still: others may use it. */
   #reread(): boolean {
-    const newest = this.#keys.at(-1);
-    let found: Uint8Array;
+    let found: readonly Uint8Array[];
     try {
-      found = read(this.#path);
+      found = readAll(this.#path);
     } catch {
-      return false; // the kubelet is replacing it, or it was taken away: the last one stays
+      return false; // the kubelet is replacing it, or it was taken away: the last ones stay
     }
-    if (newest !== undefined && Buffer.compare(newest, found) === 0) return false;
-    this.#keys = [...(newest === undefined ? [] : [newest]), found];
+    if (isDeepStrictEqual(found, this.#found)) return false;
+    this.#found = found;
+    const newest = this.#keys.at(-1);
+    const isKnown = found.some((key) => isDeepStrictEqual(key, newest));
+    this.#keys = newest === undefined || isKnown ? found : [newest, ...found];
     return true;
+  }
+}
+
+function readAll(path: string): Uint8Array[] {
+  const key = read(path);
+  try {
+    return [key, read(path + NEXT)];
+  } catch {
+    return [key]; // none is under way
   }
 }
 

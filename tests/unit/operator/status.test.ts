@@ -381,6 +381,31 @@ describe("what does not go on", () => {
     expect(progressing?.message).toContain("1 up to date: delete the pods");
   });
 
+  test("a key that is not taken up yet is told, with who has not", () => {
+    const status = metallbStatus(observation({ keyLaggards: ["node-1"] }), AVAILABLE, NOW);
+    expect(conditionOf(status, "Progressing")).toMatchObject({
+      status: "True",
+      reason: "RotatingKey",
+      message: expect.stringContaining("by node-1"),
+    });
+    expect(conditionOf(status, "Degraded")?.status).toBe("False");
+  });
+
+  test("findings are told with their reasons, the gravest first, and change nothing else", () => {
+    const findings = [
+      { reason: "StrictARPOff", message: "a" },
+      { reason: "PoolNotOnLink", message: "b" },
+    ] as const;
+    const status = metallbStatus(observation({ findings }), AVAILABLE, NOW);
+    expect(conditionOf(status, "PreflightPassed")).toMatchObject({
+      status: "False",
+      reason: "StrictARPOff",
+      message: "StrictARPOff: a; PoolNotOnLink: b",
+    });
+    const healthy = metallbStatus(observation({ findings: [] }), AVAILABLE, NOW);
+    expect(inShort(healthy)).toEqual([...inShort(AVAILABLE), "PreflightPassed=True/NothingFound"]);
+  });
+
   test("while all is paused nothing progresses and nothing is to be upgraded", () => {
     const status = metallbStatus(observation({ paused: true }), AVAILABLE, NOW);
     expect(inShort(status)).toEqual([

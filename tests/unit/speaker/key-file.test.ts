@@ -1,0 +1,71 @@
+import { afterEach, beforeEach, expect, jest, test } from "@jest/globals";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { KeyFile } from "../../../speaker/key-file.ts";
+
+const LOOK_MS = 10_000;
+
+let folder: string;
+beforeEach(() => {
+  jest.useFakeTimers();
+  folder = mkdtempSync(join(tmpdir(), "key-file-"));
+});
+afterEach(() => {
+  jest.useRealTimers();
+  rmSync(folder, { recursive: true });
+});
+
+const path = (): string => join(folder, "secretkey");
+const texts = (keys: readonly Uint8Array[]): string =>
+  keys.map((key) => Buffer.from(key).toString()).join(" ");
+
+/** Puts keys into the files and lets the time of a look pass. @returns what was told, and is accepted */
+function look(file: KeyFile, told: string[], key: string, next?: string): [string[], string] {
+  writeFileSync(path(), key);
+  rmSync(`${path()}-next`, { force: true });
+  if (next !== undefined) writeFileSync(`${path()}-next`, next);
+  jest.advanceTimersByTime(LOOK_MS);
+  return [told.splice(0), texts(file.keys)];
+}
+
+function open(): { file: KeyFile; told: string[] } {
+  const told: string[] = [];
+  writeFileSync(path(), "a");
+  return { file: new KeyFile(path(), (keys) => told.push(texts(keys))), told };
+}
+
+test("a rotation is followed: the key, both, the next one alone", () => {
+  const { file, told } = open();
+  using _file = file;
+  expect(look(file, told, "a")).toEqual([[], "a"]);
+  expect(look(file, told, "a", "b")).toEqual([["a b"], "a b"]);
+  expect(look(file, told, "a", "b")).toEqual([[], "a b"]);
+  expect(look(file, told, "b")).toEqual([["b"], "b"]);
+});
+
+test("a key that somebody replaced outright is accepted until the next change", () => {
+  const { file, told } = open();
+  using _file = file;
+  expect(look(file, told, "c")).toEqual([["a c"], "a c"]);
+  expect(look(file, told, "c")).toEqual([[], "a c"]);
+});
+
+test("a speaker that starts in the middle of a rotation accepts both", () => {
+  writeFileSync(path(), "a");
+  writeFileSync(`${path()}-next`, "b");
+  using file = new KeyFile(path(), () => undefined);
+  expect(texts(file.keys)).toBe("a b");
+});
+
+test("the last keys stay while there is no file", () => {
+  const { file, told } = open();
+  using _file = file;
+  rmSync(path());
+  jest.advanceTimersByTime(LOOK_MS);
+  expect([told, texts(file.keys)]).toEqual([[], "a"]);
+});
+
+test("without a key there is no start", () => {
+  expect(() => new KeyFile(path(), () => undefined)).toThrow(path());
+});
