@@ -1,6 +1,7 @@
 /** The operator: one MetalLB object and its pools in, a running MetalLB out. */
 import { isDeepStrictEqual } from "node:util";
 import dotI, { type ResourceEvent } from "@dot-i/k8s-operator";
+import { OperatorError } from "../kubernetes/errors.ts";
 import { LeaderElector } from "../kubernetes/lease.ts";
 import { runProgram, type Program } from "../kubernetes/program.ts";
 import { runReconciler } from "../kubernetes/reconciler.ts";
@@ -94,9 +95,7 @@ class MetalLBOperator extends dotI.default {
     const { webhook } = this.#environment;
     if (webhook !== undefined) await serveWebhook(this.#program, webhook, namespace, this.#world);
     const elector = new LeaderElector({ client, name: LEASE, namespace, logger, metrics });
-    this.#program.keep("leader election", (signal) =>
-      elector.run((leading) => this.#lead(elector, leading), signal),
-    );
+    this.#program.keep("leader election", (signal) => this.#takePart(elector, signal));
   }
 
   /** Watches by one of our reflectors, which know their namespace. Resolves when all is listed. */
@@ -126,6 +125,19 @@ class MetalLBOperator extends dotI.default {
     const reflector = new Reflector<T>({ client, resource, ...options, logger, metrics });
     this.#reflectors.set(resource.plural, reflector as unknown as Reflector<KubernetesObject>);
     return reflector;
+  }
+
+  /** Whoever loses the lease, as when the API server is away for long, stands for it again. */
+  async #takePart(elector: LeaderElector, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        await elector.run((leading) => this.#lead(elector, leading), signal);
+      } catch (error) {
+        if (!(error instanceof OperatorError) || error.code !== "NotLeading") throw error;
+        // What others did meanwhile is unknown: what was applied is looked at anew.
+        this.#reconciler = undefined;
+      }
+    }
   }
 
   async #lead(elector: LeaderElector, signal: AbortSignal): Promise<void> {

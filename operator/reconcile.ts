@@ -74,6 +74,8 @@ export const KEY = METALLB_NAME;
 
 /** How soon to look again when the watch does not show yet what was applied. */
 const UNSEEN_AGAIN_MS = 1_000;
+/** How soon to try again what the API server refuses: a policy of the cluster may be mended. */
+const REFUSED_AGAIN_MS = 30_000;
 
 /** What the operator watches: the two kinds of its users everywhere, its children at home. */
 export interface World {
@@ -160,7 +162,8 @@ export class OperatorReconciler {
         );
       }),
     ]);
-    failures.throwWorst();
+    failures.throwRetryable();
+    if (failures.any) return { requeueAfterMs: REFUSED_AGAIN_MS };
     const unseen = children.some((child) => observedChild(child) === undefined);
     const waits = [
       ...(unseen ? [UNSEEN_AGAIN_MS] : []),
@@ -256,6 +259,8 @@ export class OperatorReconciler {
         if (result === "foreign") troubles.push(foreign(kind, object));
       } catch (error) {
         failures.add(error);
+        if (retryability(error) === "never")
+          logger.error("apply refused", { kind, child: object, error });
         troubles.push({ reason: "ReconcileFailed", message: describeError(error) });
       }
     }
@@ -420,11 +425,16 @@ class Failures {
     }
   }
 
+  get any(): boolean {
+    return this.#errors.length > 0;
+  }
+
   /** Throws the failure that is to be retried soonest: it decides when everything is tried again. */
-  throwWorst(): void {
-    const order = ["retry", "slowly", "never"];
+  throwRetryable(): void {
+    const order = ["retry", "slowly"];
     const rank = (error: unknown): number => order.indexOf(retryability(error));
-    const [worst] = this.#errors.toSorted((a, b) => rank(a) - rank(b));
+    const retryable = this.#errors.filter((error) => rank(error) >= 0);
+    const [worst] = retryable.toSorted((a, b) => rank(a) - rank(b));
     // Our own fault or the API server's: what was thrown is thrown on, whatever it is.
     // eslint-disable-next-line @typescript-eslint/only-throw-error
     if (worst !== undefined) throw worst;
