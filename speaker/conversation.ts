@@ -3,7 +3,7 @@
  * responder thread. What the protocol wants done on the LAN it has done by a {@link Ground}.
  */
 import { randomBytes, randomInt } from "node:crypto";
-import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
+import { createSocket, type RemoteInfo, type Socket, type SocketOptions } from "node:dgram";
 import { familyOf, parseAddress, type Address, type Family } from "../packet/address/address.ts";
 import type { MacAddress } from "../packet/address/mac.ts";
 import type { Candidacies } from "./candidacy.ts";
@@ -107,6 +107,7 @@ export class Conversation {
   #received = 0;
   #timer: NodeJS.Timeout | undefined;
   #wakeAt = Infinity;
+  #timerAt = Infinity;
   #closed = false;
 
   /** Opens the sockets and begins to join. */
@@ -186,8 +187,13 @@ export class Conversation {
 
   #open(family: Family): void {
     const port = this.#options.port ?? MEMBER_PORT;
+    // Only addresses are sent to: nothing is to be looked up, and nothing waits for a later turn.
+    const lookup: SocketOptions["lookup"] = (host, _options, found) =>
+      found(null, host, family === "ipv4" ? 4 : 6);
     const socket =
-      family === "ipv4" ? createSocket("udp4") : createSocket({ type: "udp6", ipv6Only: true });
+      family === "ipv4"
+        ? createSocket({ type: "udp4", lookup })
+        : createSocket({ type: "udp6", ipv6Only: true, lookup });
     socket.on("message", (datagram, from) => this.#receive(datagram, from));
     socket.on("error", (error) =>
       this.#options.reports.trouble(`UDP port ${port}, ${family}: ${error.message}`),
@@ -285,10 +291,22 @@ export class Conversation {
     this.step({ type: "probed", address, ...outcome });
   }
 
+  /**
+   * One timer, left alone while it is early enough: each packet puts some deadline off, and the timer
+   * that then fires too early only sets itself anew.
+   */
   #schedule(): void {
+    if (this.#wakeAt >= this.#timerAt || this.#closed) return;
     clearTimeout(this.#timer);
-    if (this.#wakeAt === Infinity || this.#closed) return;
+    this.#timerAt = this.#wakeAt;
     const delay = Math.max(0, this.#wakeAt - this.#options.now());
-    this.#timer = setTimeout(() => this.step({ type: "tick" }), delay);
+    this.#timer = setTimeout(() => this.#ring(), delay);
+  }
+
+  #ring(): void {
+    this.#timerAt = Infinity;
+    // Node's timers count in whole milliseconds and may be early by a part of one.
+    if (this.#options.now() + 1 >= this.#wakeAt) this.step({ type: "tick" });
+    else this.#schedule();
   }
 }

@@ -25,6 +25,8 @@ import type { Sender } from "./messages.ts";
 const MAGIC = Uint8Array.of(0x6d, 0x6c, 0x62);
 const VERSION = 1;
 const HEADER_LENGTH = 40;
+const COUNTER = 32;
+const ID_LENGTH = 8;
 const TAG_LENGTH = 16;
 const CIPHER = "aes-256-gcm";
 /** Packet keys remembered; more than members there are, so that none is derived twice for long. */
@@ -75,21 +77,30 @@ export function makeKey(secret: Uint8Array): Key {
   return { id: hash.readUInt32BE(0), secret: createSecretKey(secret) };
 }
 
+interface OwnPart {
+  readonly keyId: number;
+  readonly packetKey: KeyObject;
+  readonly authenticated: Uint8Array<ArrayBuffer>;
+}
+
 /** Seals and opens the datagrams of one speaker. */
 export class Seal {
   readonly #cluster: string;
   readonly #self: Sender;
-  readonly #selfId: Uint8Array;
+  /** Scratch: the header of what is opened, and one's own id. */
+  readonly #authenticated = new Uint8Array(HEADER_LENGTH + ID_LENGTH);
   readonly #derived = new Map<string, KeyObject>();
   /** Oldest first. */
   #keys: readonly Key[];
   #counter = 0n;
+  #own: OwnPart | undefined;
+  readonly #receivers = new Map<string, Uint8Array>();
 
   /** `cluster` keeps clusters with the same secret apart; `life` is fresh and random. */
   constructor(cluster: string, name: string, life: Life, keys: readonly Key[]) {
     this.#cluster = cluster;
     this.#self = { id: idOfName(name), life };
-    this.#selfId = Buffer.from(this.#self.id, "hex");
+    this.#authenticated.set(Buffer.from(this.#self.id, "hex"), HEADER_LENGTH);
     this.#keys = keys;
   }
 
@@ -115,17 +126,36 @@ export class Seal {
         : this.#keys.findLast(({ id }) => accepted.includes(id));
     if (key === undefined) return undefined;
     const counter = this.#counter++;
-    const octets = new Uint8Array(SEAL_OVERHEAD + payload.length);
-    writeHeader(octets, key.id, this.#self, counter);
-    const header = octets.subarray(0, HEADER_LENGTH);
-    const packetKey = this.#packetKey(key, this.#self);
-    this.#remember(key, this.#self, packetKey);
+    const { packetKey, authenticated } = this.#ownPart(key);
+    // Header and receiver's id lie side by side, as they are authenticated.
+    new DataView(authenticated.buffer).setBigUint64(COUNTER, counter);
+    authenticated.set(this.#idOf(receiver), HEADER_LENGTH);
     const cipher = createCipheriv(CIPHER, packetKey, nonceOf(counter));
-    cipher.setAAD(Buffer.concat([header, Buffer.from(idOfName(receiver), "hex")]));
+    cipher.setAAD(authenticated);
+    const octets = new Uint8Array(SEAL_OVERHEAD + payload.length);
+    octets.set(authenticated.subarray(0, HEADER_LENGTH));
     octets.set(cipher.update(payload), HEADER_LENGTH);
     cipher.final();
     octets.set(cipher.getAuthTag(), HEADER_LENGTH + payload.length);
     return octets;
+  }
+
+  /** What is the same in all datagrams of one's own under a key. */
+  #ownPart(key: Key): OwnPart {
+    if (this.#own?.keyId === key.id) return this.#own;
+    const authenticated = new Uint8Array(HEADER_LENGTH + ID_LENGTH);
+    writeHeader(authenticated, key.id, this.#self);
+    const packetKey = derive(key, this.#cluster, this.#self);
+    return (this.#own = { keyId: key.id, packetKey, authenticated });
+  }
+
+  #idOf(receiver: string): Uint8Array {
+    let id = this.#receivers.get(receiver);
+    if (id !== undefined) return id;
+    if (this.#receivers.size >= REMEMBERED) this.#receivers.clear();
+    id = Uint8Array.from(Buffer.from(idOfName(receiver), "hex"));
+    this.#receivers.set(receiver, id);
+    return id;
   }
 
   /**
@@ -141,7 +171,7 @@ export class Seal {
     const keyId = view.getUint32(4);
     const key = this.#keys.find(({ id }) => id === keyId);
     if (key === undefined) return { ok: false, reason: "unknown-key" };
-    const counter = view.getBigUint64(32);
+    const counter = view.getBigUint64(COUNTER);
     if (counter > BigInt(Number.MAX_SAFE_INTEGER)) return { ok: false, reason: "bad-tag" };
     const sender = {
       id: Buffer.from(datagram.subarray(8, 16)).toString("hex"),
@@ -161,9 +191,12 @@ export class Seal {
   ): Uint8Array<ArrayBuffer> | undefined {
     const end = datagram.length - TAG_LENGTH;
     const decipher = createDecipheriv(CIPHER, key, nonceOf(counter));
-    decipher.setAAD(Buffer.concat([datagram.subarray(0, HEADER_LENGTH), this.#selfId]));
+    this.#authenticated.set(datagram.subarray(0, HEADER_LENGTH));
+    decipher.setAAD(this.#authenticated);
     decipher.setAuthTag(datagram.subarray(end));
-    const payload = Uint8Array.from(decipher.update(datagram.subarray(HEADER_LENGTH, end)));
+    const text = decipher.update(datagram.subarray(HEADER_LENGTH, end));
+    const payload = new Uint8Array(text.length);
+    payload.set(text);
     try {
       decipher.final();
     } catch {
@@ -193,14 +226,14 @@ function derive(key: Key, cluster: string, sender: Sender): KeyObject {
   return createSecretKey(new Uint8Array(hkdfSync("sha256", key.secret, cluster, info, 32)));
 }
 
-function writeHeader(octets: Uint8Array, keyId: number, sender: Sender, counter: bigint): void {
+/** All of the header but the counter. */
+function writeHeader(octets: Uint8Array, keyId: number, sender: Sender): void {
   const view = new DataView(octets.buffer, octets.byteOffset, octets.byteLength);
   octets.set(MAGIC, 0);
   octets[3] = VERSION;
   view.setUint32(4, keyId);
   octets.set(Buffer.from(sender.id, "hex"), 8);
   octets.set(Buffer.from(sender.life, "hex"), 16);
-  view.setBigUint64(32, counter);
 }
 
 function nonceOf(counter: bigint): Uint8Array {
