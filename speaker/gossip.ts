@@ -48,6 +48,16 @@ interface News {
   readonly from: string;
 }
 
+/** A member of which somebody is to be told. */
+interface Wanted {
+  readonly to: string;
+  readonly name: string;
+  /** Buckets of claims that are wanted; undefined: all. */
+  buckets: ReadonlySet<number> | undefined;
+}
+
+const NO_CLAIMS: ReadonlySet<number> = new Set();
+
 interface Doubt {
   readonly record: MemberRecord;
   readonly since: number;
@@ -69,6 +79,9 @@ export class Gossip {
   readonly #claims = new Map<Claim, string>();
   #claimsAt = Infinity;
   #flushedAt = -Infinity;
+  /** What is to be told to whom, by both; asked for twice it is told once. */
+  readonly #wanted = new Map<string, Wanted>();
+  /** Pages of what was last taken out of it. */
   readonly #pages: { to: string; page: Page }[] = [];
   readonly #answeredAt = new Map<string, number>();
   readonly #doubts = new Map<string, Doubt>();
@@ -151,7 +164,7 @@ export class Gossip {
       if (record === undefined || name === undefined) {
         this.#context.outbox.send(from, { type: "pull", id, buckets: [] });
       } else if (record.dead || record.status === "left") {
-        this.#queuePage(from, { type: "page", record, claims: [] });
+        this.#want(from, record.name, NO_CLAIMS);
         this.#pull(from, record);
       } else if (!sameDigest(digest, this.#memberDigest(name))) {
         this.#pull(from, record);
@@ -160,8 +173,7 @@ export class Gossip {
     }
     for (const [id, name] of this.#liveIds()) {
       if (id <= summary.from || id > summary.to || theirs.has(id)) continue;
-      const record = roster.get(name);
-      if (record !== undefined) this.#sendPages(from, record, undefined);
+      this.#want(from, name, undefined);
     }
     if (!summary.answer || !differs) return;
     if (now - (this.#answeredAt.get(from) ?? -Infinity) < timing.interval) return;
@@ -175,7 +187,7 @@ export class Gossip {
     const record = name === undefined ? undefined : this.#context.roster.get(name);
     if (record === undefined) return;
     if (pull.buckets.length === 0) {
-      this.#sendPages(from, record, undefined);
+      this.#want(from, record.name, undefined);
       return;
     }
     const mine = this.#context.claims.buckets(record.life);
@@ -184,7 +196,7 @@ export class Gossip {
       const theirs = pull.buckets[i];
       if (theirs === undefined || !sameDigest(digest, theirs)) differing.add(i);
     }
-    this.#sendPages(from, record, differing);
+    this.#want(from, record.name, differing);
   }
 
   /** Takes a Page in. */
@@ -210,7 +222,7 @@ export class Gossip {
     if (now >= this.#claimsAt) this.#flushClaims();
     this.#flushPages();
     let next = Math.min(this.#membersAt, this.#repeatAt, this.#claimsAt);
-    if (this.#pages.length > 0) next = Math.min(next, now + BATCH_MS);
+    if (this.#pages.length + this.#wanted.size > 0) next = Math.min(next, now + BATCH_MS);
     for (const { at } of this.#doubts.values()) next = Math.min(next, at);
     return next;
   }
@@ -237,34 +249,55 @@ export class Gossip {
     outbox.send(from, { type: "pull", id, buckets: claims.buckets(record.life) });
   }
 
-  #sendPages(to: string, record: MemberRecord, buckets: ReadonlySet<number> | undefined): void {
+  #want(to: string, name: string, buckets: ReadonlySet<number> | undefined): void {
+    const key = `${to}/${name}`;
+    const known = this.#wanted.get(key);
+    if (known === undefined) this.#wanted.set(key, { to, name, buckets });
+    else if (known.buckets === undefined || buckets === undefined) known.buckets = undefined;
+    else known.buckets = new Set([...known.buckets, ...buckets]);
+  }
+
+  /** Lays out the pages of what is next; false when there is nothing. */
+  #layOut(): boolean {
+    for (const [key, { to, name, buckets }] of this.#wanted) {
+      this.#wanted.delete(key);
+      const record = this.#context.roster.get(name);
+      if (record === undefined) continue;
+      this.#addPages(to, record, buckets);
+      return true;
+    }
+    return false;
+  }
+
+  #addPages(to: string, record: MemberRecord, buckets: ReadonlySet<number> | undefined): void {
+    if (buckets?.size === 0) {
+      this.#pages.push({ to, page: { type: "page", record, claims: [] } });
+      return;
+    }
     const space = MESSAGE_ROOM - sizeOfRecord(record) - 2 * CLAIM_GROUP_SIZE;
     let claims: Claim[] = [];
     let room = space;
     for (const claim of this.#context.claims.records(record.life)) {
       if (buckets !== undefined && !buckets.has(bucketOf(claim.address))) continue;
       if (sizeOfClaim(claim) > room) {
-        this.#queuePage(to, { type: "page", record, claims });
+        this.#pages.push({ to, page: { type: "page", record, claims } });
         claims = [];
         room = space;
       }
       claims.push(claim);
       room -= sizeOfClaim(claim);
     }
-    this.#queuePage(to, { type: "page", record, claims });
-  }
-
-  #queuePage(to: string, page: Page): void {
-    this.#pages.push({ to, page });
+    this.#pages.push({ to, page: { type: "page", record, claims } });
   }
 
   #flushPages(): void {
     const { outbox, now } = this.#context;
-    while (this.#pages.length > 0 && this.#pace.take(1, now)) {
+    while ((this.#pages.length > 0 || this.#layOut()) && this.#pace.take(1, now)) {
       // Small pages share a datagram: what is paced are packets, not members.
       let room = MAX_PAYLOAD;
       const to = this.#pages[0]?.to;
       for (;;) {
+        if (this.#pages.length === 0) this.#layOut();
         const next = this.#pages[0];
         if (next === undefined || next.to !== to) break;
         const size = sizeOfRecord(next.page.record) + next.page.claims.length * 24 + 40;
