@@ -277,6 +277,7 @@ function writeBody(writer: Writer, message: Message): void {
     case "ping-result":
       writer.text(message.subject);
       writer.u8(Number(message.heard));
+      writer.u32(message.ageMs);
       return;
     case "members":
       writer.u8(message.records.length);
@@ -359,7 +360,7 @@ function readBody(reader: Reader, type: Message["type"]): Message {
     case "ping-for":
       return { type, subject: reader.text() };
     case "ping-result":
-      return { type, subject: reader.text(), heard: reader.flag() };
+      return { type, subject: reader.text(), heard: reader.flag(), ageMs: reader.u32() };
     case "members":
       return { type, records: reader.list(reader.u8(), SHORTEST_RECORD, () => readRecord(reader)) };
     case "claims":

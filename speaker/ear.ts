@@ -17,6 +17,8 @@ import type { UsableInterface } from "./interfaces.ts";
 
 /** How long the LAN is listened to for an answer. */
 const LISTEN_MS = 60;
+/** Requests and answers get lost. */
+const TRIES = 3;
 /** An answer to an echo counts for so long. */
 const ECHO_MS = 200;
 
@@ -75,8 +77,12 @@ export class Ear {
     const found = { answered: false, heard: false, reached: false };
     const asked = this.#plan(question);
     const links = asked.flatMap((each) => this.#listen(each, question.macs, found) ?? []);
-    await new Promise((resolve) => setTimeout(resolve, LISTEN_MS));
-    for (const link of links) link[Symbol.dispose]();
+    for (let tries = 1; tries <= TRIES; tries++) {
+      for (const { link, frames } of links) link.sendBatch(frames);
+      await new Promise((resolve) => setTimeout(resolve, LISTEN_MS / TRIES));
+      if (found.answered || (found.reached && question.addresses.length === 0)) break;
+    }
+    for (const { link } of links) link[Symbol.dispose]();
     const since = this.#options.now() - ECHO_MS;
     const isEchoed = asked.some(({ facts }) => (this.#echoes.get(facts.name) ?? -Infinity) > since);
     return { ...found, heard: found.heard || isEchoed, reached: found.reached || isEchoed };
@@ -108,7 +114,7 @@ export class Ear {
     { facts, addresses, hosts }: Asked,
     macs: ReadonlySet<MacAddress> | undefined,
     found: { answered: boolean; heard: boolean; reached: boolean },
-  ): Link | undefined {
+  ): { readonly link: Link; readonly frames: Uint8Array[] } | undefined {
     try {
       const link = this.#options.openLink(facts.name)({
         frame: ({ octets }) => {
@@ -122,8 +128,8 @@ export class Ear {
         },
       });
       const all = new Set([...addresses, ...hosts]);
-      link.sendBatch([...all].flatMap((each) => announcementFrames("probe", each, facts)));
-      return link;
+      const frames = [...all].flatMap((each) => announcementFrames("probe", each, facts));
+      return { link, frames };
     } catch {
       return undefined; // as said above
     }

@@ -105,6 +105,8 @@ export interface PingResult {
   readonly type: "ping-result";
   readonly subject: string;
   readonly heard: boolean;
+  /** If it was heard: milliseconds since then, 0 if it answered the ping. */
+  readonly ageMs: number;
 }
 
 /** News of members, flooded. */

@@ -28,6 +28,8 @@ export class Peer {
   suspicion: Suspicion | undefined;
   witness: Witness | undefined;
   witnessAt = -Infinity;
+  /** When the LAN last said that its MAC answers; one lost answer does not undo it. */
+  answeredAt = -Infinity;
   /** Not heard, yet answering on the LAN: since when, and when that was last found. */
   answeringSince = Infinity;
   excusedAt = -Infinity;

@@ -210,6 +210,7 @@ export class Roster {
 
   /** Tells whether the live are more than half of the live and the recently dead. */
   isQuorate(now: number): boolean {
+    if (this.#dead.size < this.#liveCount) return true;
     let lost = 0;
     for (const name of this.#dead) if (now - this.diedAt(name) < QUORUM_MEMORY_MS) lost++;
     return this.#liveCount > (this.#liveCount + lost) / 2;

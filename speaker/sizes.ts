@@ -79,7 +79,7 @@ function sizeOfBody(message: Message): number {
     case "ping-for":
       return textSize(message.subject);
     case "ping-result":
-      return textSize(message.subject) + 1;
+      return textSize(message.subject) + 1 + 4;
     case "members":
       return message.records.reduce((size, record) => size + sizeOfRecord(record), 1);
     case "claims":

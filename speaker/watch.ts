@@ -85,6 +85,10 @@ export class Watch {
   #wantedKey: unknown;
   #errands: Errand[] = [];
   #checkAt: number;
+  /** Something may be due earlier than `#nextAt` says. */
+  #touched = true;
+  #nextAt = -Infinity;
+  #seenRevision = -1;
   #roundTrips: number[] = [];
 
   /** Watches nobody yet. */
@@ -103,7 +107,12 @@ export class Watch {
   retimed(): void {
     const { now, timing } = this.#context;
     this.contact.setLimit(timing.contact);
+    for (const peer of this.watched.values()) {
+      peer.mark = Math.max(peer.mark, this.contact.time - timing.ping);
+      peer.pingAt = now;
+    }
     this.#beatAt = Math.min(this.#beatAt, now + timing.interval);
+    this.#touched = true;
     this.absolve();
   }
 
@@ -135,6 +144,8 @@ export class Watch {
   heard(peer: Peer): void {
     const { now } = this.#context;
     const counts = this.#context.roster.isLive(peer.name);
+    // Silence of others begins to count again.
+    if (!this.contact.lasts(now) || peer.suspicion !== undefined) this.#touched = true;
     this.contact.heard(now, counts);
     if (counts) this.#lonelyRounds = 0;
     peer.heardAt = now;
@@ -165,7 +176,10 @@ export class Watch {
     }
     if (beat.type === "beat") {
       peer.guestUntil = now + this.#context.timing.guest;
-      if (!this.watched.has(peer.name)) this.watched.set(peer.name, peer);
+      if (!this.watched.has(peer.name)) {
+        this.watched.set(peer.name, peer);
+        this.#touched = true;
+      }
     } else if (beat.type === "ping") {
       this.send(peer.name, "pong");
     }
@@ -186,11 +200,27 @@ export class Watch {
   absolve(): void {
     for (const peer of this.watched.values()) peer.suspicion = undefined;
     this.#errands = [];
+    this.#touched = true;
   }
 
-  /** Does what is due, and gives when to come back. */
+  /**
+   * Does what is due, and gives when to come back. Most packets put off what is due and change nothing
+   * else: then nobody is looked at.
+   */
   tick(): number {
-    const { now } = this.#context;
+    const { now, roster } = this.#context;
+    const isSame =
+      !this.#touched &&
+      this.#seenRevision === roster.liveRevision &&
+      this.#wantedKey === this.#host.wanted();
+    if (isSame && now < this.#nextAt) return this.#nextAt;
+    this.#touched = false;
+    this.#seenRevision = roster.liveRevision;
+    this.#nextAt = this.#run(now);
+    return this.#nextAt;
+  }
+
+  #run(now: number): number {
     this.#renew();
     if (now >= this.#beatAt) this.#beatAll();
     if (now >= this.#healAt) this.#heal();
@@ -199,7 +229,7 @@ export class Watch {
     for (const peer of this.watched.values()) next = Math.min(next, this.#check(peer));
     for (const errand of this.#errands) next = Math.min(next, errand.until);
     if (next <= now || this.#errands.length > 0) this.#expireErrands();
-    return next;
+    return Math.min(next, this.#lonelyNext());
   }
 
   /** Sends a Beat, Ping or Pong to a member. */
@@ -232,6 +262,7 @@ export class Watch {
     const suspicion = peer?.suspicion;
     if (peer === undefined || suspicion === undefined) return;
     if (suspicion.epoch !== evidence.epoch || suspicion.refutation !== evidence.refutation) return;
+    this.#touched = true;
     if (evidence.finding === "heard" && evidence.ageMs < this.#context.timing.evidence) {
       peer.mark = Math.max(peer.mark, this.contact.time - evidence.ageMs);
       peer.suspicion = undefined;
@@ -247,22 +278,34 @@ export class Watch {
 
   /** Pings a suspect for somebody who hears no co-watcher of it. */
   pingFor(from: string, { subject }: PingFor): void {
-    const until = this.#context.now + PING_FOR_PATIENCE_MS;
+    const { now, timing, outbox } = this.#context;
+    // Whoever heard it lately need not ask: in a small cluster the helper is the co-watcher whose
+    // evidence was lost on its way.
+    const age = now - (this.#host.peer(subject)?.heardAt ?? -Infinity);
+    if (age < timing.evidence) {
+      const ageMs = Math.round(age);
+      outbox.send(from, { type: "ping-result", subject, heard: true, ageMs });
+      return;
+    }
+    const until = now + PING_FOR_PATIENCE_MS;
+    this.#touched = true;
     if (this.#errands.length < 64) this.#errands.push({ asker: from, subject, until });
     this.send(subject, "ping");
   }
 
   /** Takes what a stranger found out about my suspect. */
-  pingResult(from: string, { subject, heard }: PingResult): void {
+  pingResult(from: string, { subject, heard, ageMs }: PingResult): void {
     const peer = this.watched.get(subject);
     const suspicion = peer?.suspicion;
     if (peer === undefined || suspicion?.stage !== "pinging-for") return;
     if (!suspicion.asked.has(from)) return;
+    this.#touched = true;
     if (!heard) {
       suspicion.asked.set(from, "agrees");
       return;
     }
-    peer.mark = this.contact.time;
+    if (ageMs >= this.#context.timing.evidence) return;
+    peer.mark = Math.max(peer.mark, this.contact.time - ageMs);
     peer.suspicion = undefined;
   }
 
@@ -293,18 +336,19 @@ export class Watch {
 
   /** Takes what the LAN says of a suspect. */
   witness(subject: string, witness: Witness): void {
+    this.#touched = true;
     if (!witness.heard) this.contact.heardNothing();
     const peer = this.watched.get(subject);
     if (peer === undefined || peer.heardAt >= witness.at) return;
     peer.witness = witness;
+    if (witness.answered) peer.answeredAt = witness.at;
     if (witness.answered && peer.suspicion !== undefined) this.#excuse(peer);
   }
 
   /** Tells whether the LAN said lately that a silent peer's MAC answers. */
   #isAnswering(peer: Peer): boolean {
     const { now, timing } = this.#context;
-    const { witness } = peer;
-    return witness?.answered === true && now - witness.at < WITNESS_LASTS * timing.interval;
+    return now - peer.answeredAt < WITNESS_LASTS * timing.interval;
   }
 
   /** It lives, only our packets do not pass: it is pinged on and suspected again. */
@@ -417,6 +461,14 @@ export class Watch {
     }
   }
 
+  /** When to look for others again; while somebody was heard lately the next beat is soon enough. */
+  #lonelyNext(): number {
+    const { now, timing, roster, self } = this.#context;
+    const { companyAt } = this.contact;
+    if (now - companyAt < timing.interval || !roster.isLive(self)) return Infinity;
+    return Math.max(companyAt + timing.lonely, this.#lonelyAt);
+  }
+
   /** With no contact for a while, pings others by chance: all neighbours may have died at once. */
   #lonely(): void {
     const { now, timing, roster, self } = this.#context;
@@ -429,27 +481,47 @@ export class Watch {
     }
     for (const name of sample(others, 3, this.#context.random)) this.send(name, "ping");
     this.#lonelyRounds++;
+    if (this.contact.running - this.contact.companyRunning >= timing.contact) this.#pingAll();
     this.#alone();
+  }
+
+  /** Silence of single neighbours does not count any more, so nobody would ping them. */
+  #pingAll(): void {
+    for (const peer of this.watched.values()) this.#pingNow(peer);
+    this.#lonelyAt = Math.min(
+      this.#lonelyAt,
+      this.#context.now + this.#context.timing.interval / 2,
+    );
+  }
+
+  #pingNow(peer: Peer): void {
+    const { now, random } = this.#context;
+    if (now < peer.pingAt) return;
+    peer.pingAt = now + 40 + 20 * random();
+    this.send(peer.name, "ping");
   }
 
   /** The alone rule: nobody answers, so the LAN is asked. */
   #alone(): void {
-    const { now, timing, roster } = this.#context;
+    const { now, timing, roster, claims } = this.#context;
     const silence = this.contact.running - this.contact.companyRunning;
     if (silence < timing.ping) return;
     const suspects = [...this.watched.values()].filter(({ name }) => roster.isLive(name));
     for (const peer of suspects) this.#askLan(peer);
     this.#lonelyAt = Math.min(this.#lonelyAt, now + timing.interval / 5);
-    const isLong = this.contact.loneliness() >= timing.suspect;
+    // Of those that hold nothing the LAN cannot say anything, and their death is not urgent.
+    const hold = suspects.some(({ life }) => claims.count(life) > 0);
+    const isLong = this.contact.loneliness() >= (hold ? 1 : 2) * timing.suspect;
     if (isLong && this.#lonelyRounds >= 3) this.#judgeAlone(suspects);
   }
 
   #judgeAlone(suspects: readonly Peer[]): void {
     const { now, timing, roster, self } = this.#context;
     let all = suspects.length > 0;
-    for (const { name, witness } of suspects) {
+    for (const { name, witness, answeredAt } of suspects) {
       const isValid = witness !== undefined && now - witness.at < WITNESS_LASTS * timing.interval;
-      if (isValid && witness.heard && !witness.answered) this.#host.died(name, true);
+      const isGone = now - answeredAt >= timing.evidence;
+      if (isValid && isGone && witness.heard && !witness.answered) this.#host.died(name, true);
       else all = false;
     }
     if (!all) return;
@@ -461,15 +533,14 @@ export class Watch {
 
   /** Looks at one neighbour's silence, and gives when to look again. */
   #check(peer: Peer): number {
-    const { now, timing, roster, claims, random, self } = this.#context;
+    const { now, timing, roster, claims, self } = this.#context;
     if (!roster.isLive(peer.name) || !roster.isLive(self)) return Infinity;
     const silence = this.contact.time - peer.mark;
     if (silence < timing.ping) {
       return this.contact.lasts(now) ? now + (timing.ping - silence) : Infinity;
     }
     if (now >= peer.pingAt) {
-      peer.pingAt = now + 40 + 20 * random();
-      this.send(peer.name, "ping");
+      this.#pingNow(peer);
       if (claims.count(peer.life) > 0) this.#askLan(peer);
     }
     if (peer.suspicion === undefined && silence >= timing.suspect) {
@@ -570,7 +641,7 @@ export class Watch {
     const { outbox } = this.#context;
     this.#errands = this.#errands.filter((errand) => {
       if (errand.subject !== subject) return true;
-      outbox.send(errand.asker, { type: "ping-result", subject, heard });
+      outbox.send(errand.asker, { type: "ping-result", subject, heard, ageMs: 0 });
       return false;
     });
   }
@@ -579,7 +650,7 @@ export class Watch {
     const { now, outbox } = this.#context;
     this.#errands = this.#errands.filter(({ asker, subject, until }) => {
       if (now < until) return true;
-      outbox.send(asker, { type: "ping-result", subject, heard: false });
+      outbox.send(asker, { type: "ping-result", subject, heard: false, ageMs: 0 });
       return false;
     });
   }

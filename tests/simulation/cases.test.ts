@@ -390,18 +390,151 @@ test("9: the successor is killed right after its claim, and packets of claims ar
   });
 });
 
-test("9: all drain at once: the last one stays, and the grace runs out", () => {
+test("9: all drain at once and none leaves: everybody goes on answering, until one is taken back", () => {
   forSeeds(1140, 6, (seed) => {
     const cluster = new Cluster({ seed, nodes: 3, addresses: 6 }).settle();
     const { world } = cluster;
     const from = world.now;
-    for (const node of world.nodes)
-      node.take({ type: "drain", on: true, deadline: node.local() + 5000 });
-    cluster.run(4900);
+    for (const node of world.nodes) node.take({ type: "drain", on: true });
+    cluster.run(10_000);
     expect(cluster.timeline.longestGap(from)).toBe(0);
-    cluster.run(2000);
-    expect(world.nodes.every((node) => !node.isRunning)).toBe(true);
+    const [back] = world.nodes as [SimNode];
+    back.take({ type: "drain", on: false });
+    cluster.run(3000);
+    expect(cluster.owned(back)).toEqual(cluster.addresses);
+    expect(cluster.timeline.longestGap(from)).toBe(0);
   });
+});
+
+test("9: all leave at once, as when the installation is deleted: nobody waits for a successor", () => {
+  forSeeds(1150, 6, (seed) => {
+    const cluster = new Cluster({ seed, nodes: 5, addresses: 6 }).settle();
+    const { world } = cluster;
+    for (const node of world.nodes) {
+      const leave = () => node.take({ type: "drain", on: true, deadline: node.local() + 16_000 });
+      world.after(300 * world.random(), leave);
+    }
+    cluster.run(2500);
+    expect(world.nodes.filter((node) => node.isRunning)).toEqual([]);
+  });
+});
+
+test("9: the last of two leaves while the first is coming back: it waits for it", () => {
+  forSeeds(1160, 6, (seed) => {
+    const cluster = new Cluster({ seed, nodes: 2, addresses: 6 }).settle();
+    const { world } = cluster;
+    const [first, last] = world.nodes as [SimNode, SimNode];
+    const from = world.now;
+    first.take({ type: "drain", on: true, deadline: first.local() + 16_000 });
+    expect(world.runUntil(() => !first.isRunning, 16_000)).toBe(true);
+    first.start();
+    cluster.run(150);
+    last.take({ type: "drain", on: true, deadline: last.local() + 16_000 });
+    expect(world.runUntil(() => !last.isRunning, 16_000)).toBe(true);
+    expect(cluster.owned(first)).toEqual(cluster.addresses);
+    expect(cluster.timeline.longestGap(from)).toBe(0);
+  });
+});
+
+test("9: a speaker that is told to leave while it joins leaves at once", () => {
+  const cluster = new Cluster({ seed: 1170, nodes: 3, addresses: 3 }).settle();
+  const [node] = cluster.world.nodes as [SimNode];
+  node.crash();
+  node.start();
+  node.take({ type: "drain", on: true, deadline: node.local() + 16_000 });
+  cluster.run(5);
+  expect(node.isRunning).toBe(false);
+});
+
+test("rebalance: one address at a time goes to whom rank puts first, and none is unanswered", () => {
+  forSeeds(1180, 6, (seed) => {
+    const cluster = new Cluster({ seed, nodes: 4, addresses: 20 }).settle();
+    const { world } = cluster;
+    const [away] = world.nodes as [SimNode];
+    away.crash();
+    cluster.run(3000);
+    away.start();
+    cluster.run(5000);
+    const from = world.now;
+    for (const node of world.nodes) node.take({ type: "rebalance" });
+    expect(
+      world.runUntil(() => world.nodes.every((n) => n.protocol?.own.rebalancing === false), 30_000),
+    ).toBe(true);
+    for (const address of cluster.addresses)
+      expect(cluster.owner(address).name).toBe(world.truth.get(address)?.heir(0));
+    expect(cluster.timeline.longestGap(from)).toBe(0);
+    expect(cluster.timeline.longestOverlap(from)).toBeLessThanOrEqual(100);
+  });
+});
+
+test("another interval reaches the speakers one by one: nobody dies and nothing moves", () => {
+  forSeeds(1190, 6, (seed) => {
+    const cluster = new Cluster({ seed, nodes: 6, addresses: 6 }).settle();
+    const { world } = cluster;
+    const before = cluster.owners();
+    for (const interval of [1000, 50, 100]) {
+      for (const node of world.nodes) {
+        const timing = { type: "timing", interval, multiplier: 4 } as const;
+        world.after(5000 * world.random(), () => node.take(timing));
+      }
+      cluster.run(10_000);
+    }
+    expect(cluster.deaths()).toBe(0);
+    expect(cluster.owners()).toEqual(before);
+    const owner = cluster.someOwner();
+    const addresses = cluster.owned(owner);
+    owner.crash();
+    expect(cluster.outage(addresses, [owner])).toBeLessThanOrEqual(CRASH_MS);
+  });
+});
+
+test("beats arrive, but nobody answers for an owner's addresses: its watchers say so, and it knows", () => {
+  forSeeds(1195, 4, (seed) => {
+    const cluster = new Cluster({ seed, nodes: 5, addresses: 5 }).settle();
+    const { world } = cluster;
+    const owner = cluster.someOwner();
+    const reasons = () =>
+      cluster.others(owner).map((node) => node.protocol?.memberView(owner.name)?.reason);
+    const saidOf = () =>
+      cluster.owned(owner).flatMap((each) => owner.protocol?.view(each).unansweredBy ?? []);
+    cluster.run(5000);
+    expect(reasons()).toEqual([undefined, undefined, undefined, undefined]);
+    const before = cluster.owners();
+    world.lan.mute.add(owner);
+    cluster.run(6000);
+    expect(reasons()).toEqual(Array(4).fill("NotAnswering"));
+    expect(new Set(saidOf()).size).toBe(4);
+    expect(cluster.owners()).toEqual(before);
+    world.lan.mute.delete(owner);
+    cluster.run(6000);
+    expect(reasons()).toEqual([undefined, undefined, undefined, undefined]);
+    expect(saidOf()).toEqual([]);
+  });
+});
+
+test("what the others say of a member: dead, draining, deaf, or unreachable yet answering", () => {
+  const cluster = new Cluster({ seed: 1198, nodes: 5, addresses: 10 }).settle();
+  const { world } = cluster;
+  const [judge, dead, drains, deaf, walled] = world.nodes as [
+    SimNode,
+    SimNode,
+    SimNode,
+    SimNode,
+    SimNode,
+  ];
+  const reasonOf = ({ name }: SimNode) => judge.protocol?.memberView(name)?.reason;
+  expect(world.nodes.map(reasonOf)).toEqual(Array(5).fill(undefined));
+  dead.crash();
+  drains.take({ type: "drain", on: true });
+  world.lan.noIngress.add(deaf);
+  for (const { name } of world.nodes)
+    world.lan.cutUdp.add(`${name}>${walled.name}`).add(`${walled.name}>${name}`);
+  cluster.run(3000);
+  expect(reasonOf(dead)).toBe("SpeakerDead");
+  expect(reasonOf(drains)).toBe("Draining");
+  expect(reasonOf(deaf)).toBe("Isolated");
+  expect(reasonOf(walled)).toBe("PeerUnreachableButAnswering");
+  expect(deaf.protocol?.isIsolated).toBe(true);
 });
 
 test("10: endpoints move, seen 0 to 10 s apart, while the owner dies", () => {

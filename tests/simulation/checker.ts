@@ -35,11 +35,7 @@ export class Checker implements Observer {
     const last = this.#lastStep.get(node);
     const { now } = this.#world;
     const local = node.local();
-    if (
-      last?.life === node.life &&
-      node.active.size > 0 &&
-      local - last.at > 4.5 * this.#world.interval
-    ) {
+    if (last?.life === node.life && node.active.size > 0 && local - last.at > 4.5 * node.interval) {
       // The process stood still for so long that it may have been declared dead (I6).
       this.#awake.set(node, { since: now, heard: false });
     }
@@ -300,7 +296,11 @@ export function unsettled(
     if (protocol === undefined) continue;
     if (protocol.own.status === "joining") problems.push(`${node.name} is still joining`);
     if (protocol.fence !== undefined) problems.push(`${node.name} is fenced: ${protocol.fence}`);
-    for (const other of members) {
+    const [c, d] = [protocol.roster.digest(), first.protocol.roster.digest()];
+    const agrees = c.low === d.low && c.high === d.high;
+    if (!agrees) problems.push(`${node.name}'s members differ`);
+    // Of equal digests one view stands for all.
+    for (const other of agrees && node !== first ? [] : members) {
       const { own } = other.protocol!;
       if (
         (own.status === "active" || own.status === "draining") !==
@@ -313,8 +313,6 @@ export function unsettled(
     }
     const [a, b] = [protocol.claims.table(), first.protocol.claims.table()];
     if (a.low !== b.low || a.high !== b.high) problems.push(`${node.name}'s table differs`);
-    const [c, d] = [protocol.roster.digest(), first.protocol.roster.digest()];
-    if (c.low !== d.low || c.high !== d.high) problems.push(`${node.name}'s members differ`);
   }
   for (const address of addresses) {
     const owners = world.answering(address).filter((node) => names.has(node.name));

@@ -96,8 +96,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a member that answers on the LAN is buried",
     file: "watch.ts",
-    find: "return witness?.answered === true &&",
-    replace: "return witness?.answered === undefined &&",
+    find: "if (witness.answered) peer.answeredAt = witness.at;",
+    replace: "",
   },
   {
     name: "a drain does not wait for successors",

@@ -59,6 +59,8 @@ export class Lan {
   readonly cutUdp = new Set<string>();
   readonly noEgress = new Set<SimNode>();
   readonly noIngress = new Set<SimNode>();
+  /** Machines whose ARP does not pass: the link that their addresses live on is another, and cut. */
+  readonly mute = new Set<SimNode>();
 
   passes(from: SimNode, to: SimNode): boolean {
     return (
@@ -88,6 +90,7 @@ export class Lan {
     this.cutUdp.clear();
     this.noEgress.clear();
     this.noIngress.clear();
+    this.mute.clear();
   }
 }
 
@@ -122,6 +125,7 @@ export class SimNode {
   keys: readonly Key[];
   counter = 0;
   starts = 0;
+  interval = 0;
   view = new Map<Address, Candidacy>();
   version = 1;
   learnsAt = 0;
@@ -174,6 +178,7 @@ export class SimNode {
     this.hasLeft = false;
     this.#queue = [];
     this.#timerAt = Infinity;
+    this.interval = world.interval;
     this.view = new Map(this.hasApi ? world.truth : []);
     this.version = this.hasApi ? world.version : 0;
     this.protocol = new Protocol(
@@ -253,6 +258,7 @@ export class SimNode {
       return;
     }
     for (const observer of world.observers) observer.before?.(this, event);
+    if (event.type === "timing") this.interval = event.interval;
     const { actions, wakeAt } = protocol.step(event, this.local());
     this.wakeAt = wakeAt / this.rate + this.missed;
     this.#schedule();
@@ -645,7 +651,9 @@ export class World {
       if (node.life !== life) return;
       const isSelf = subject === node.name;
       const by = isSelf ? undefined : subject;
-      const answered = addresses.some((a) => this.whoAnswers(node, a, by) !== undefined);
+      const answered = addresses.some(
+        (each) => this.whoAnswers(node, each, by) !== undefined && !this.#loses(),
+      );
       node.take({
         type: "witness",
         subject,
@@ -655,6 +663,13 @@ export class World {
         reached: this.reaches(node),
       });
     });
+  }
+
+  /** Three requests or their answers are lost. */
+  #loses(): boolean {
+    const { loss } = this.lan;
+    if (loss === 0) return false;
+    return this.random() < (1 - (1 - loss) ** 2) ** 3;
   }
 
   probe(node: SimNode, address: Address): void {
@@ -676,6 +691,7 @@ export class World {
   whoAnswers(node: SimNode, address: Address, by?: string): SimNode | undefined {
     for (const other of this.answerers.get(address) ?? []) {
       if (other === node || (by !== undefined && other.name !== by)) continue;
+      if (this.lan.mute.has(other)) continue;
       if (this.lan.passes(node, other) && this.lan.passes(other, node)) return other;
     }
     return undefined;

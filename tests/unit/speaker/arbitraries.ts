@@ -123,7 +123,7 @@ export const message: fc.Arbitrary<Message> = fc.oneof(
     ageMs: u32,
   }),
   of("ping-for", { subject: name }),
-  of("ping-result", { subject: name, heard: fc.boolean() }),
+  of("ping-result", { subject: name, heard: fc.boolean(), ageMs: u32 }),
   of("members", { records: many(record) }),
   of("claims", { claims: many(claim) }),
   of("query", { addresses: many(address) }),
