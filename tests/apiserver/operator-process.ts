@@ -128,6 +128,7 @@ export interface Seen {
 /** Where the kinds of these tests are found. */
 export const PATHS = {
   configmaps: "/api/v1",
+  secrets: "/api/v1",
   deployments: "/apis/apps/v1",
   daemonsets: "/apis/apps/v1",
   metallbs: "/apis/metallb.io/v1beta1",

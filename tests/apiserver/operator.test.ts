@@ -20,6 +20,7 @@ import {
   installOperator,
   OperatorProcess,
   type Plural,
+  type Seen,
 } from "./operator-process.ts";
 
 const CHILDREN: readonly (readonly [Plural, string])[] = [
@@ -394,40 +395,64 @@ describeWith("setpriv")("the operator against a real API server", () => {
   });
 
   check(
-    "does not touch an object that is not ours, and says so until it is given to us",
+    "does not touch what is not ours, and takes over what is given to us, one by one",
     async () => {
-      const foreign = {
+      const labels = { app: "metallb" };
+      const workload = (kind: string, name: string, more: object) => ({
         apiVersion: "apps/v1",
-        kind: "Deployment",
-        metadata: { name: "controller", labels: { app: "metallb" } },
+        kind,
+        metadata: { name, labels },
         spec: {
-          replicas: 2,
-          selector: { matchLabels: { app: "metallb", component: "controller" } },
+          selector: { matchLabels: { ...labels, component: name } },
           template: {
-            metadata: { labels: { app: "metallb", component: "controller" } },
-            spec: {
-              containers: [{ name: "controller", image: "quay.io/metallb/controller:v0.15" }],
-            },
+            metadata: { labels: { ...labels, component: name } },
+            spec: { containers: [{ name, image: `quay.io/metallb/${name}:v0.15` }] },
           },
+          ...more,
         },
-      };
-      const before = await admin.apply("deployments", foreign);
+      });
+      const config = { kind: "ConfigMap", data: { config: "address-pools: []" } };
+      const key = { kind: "Secret", data: { secretkey: Buffer.alloc(128, 7).toString("base64") } };
+      // What MetalLB's own manifests leave under our names.
+      const objects: readonly (readonly [Plural, object])[] = [
+        ["configmaps", { apiVersion: "v1", metadata: { name: "config" }, ...config }],
+        ["secrets", { apiVersion: "v1", metadata: { name: "memberlist" }, ...key }],
+        ["deployments", workload("Deployment", "controller", { replicas: 2 })],
+        ["daemonsets", workload("DaemonSet", "speaker", {})],
+      ];
+      await admin.delete("secrets", "memberlist");
+      const before = new Map<string, Seen>();
+      for (const [plural, object] of objects) before.set(plural, await admin.apply(plural, object));
       await admin.apply("metallbs", metallb());
       const degraded = await condition("metallbs", "metallb", "Degraded", "ForeignObject");
-      expect(degraded.message).toContain("Deployment metallb-system/controller");
-      await eventually(async () => admin.has("daemonsets", "speaker"));
+      for (const name of ["config", "memberlist", "controller", "speaker"])
+        expect(degraded.message).toContain(`metallb-system/${name} exists and is not ours`);
       await atRest();
-      expect(await admin.get("deployments", "controller")).toEqual(before);
+      for (const [plural, seen] of before)
+        expect(await admin.get(plural as Plural, seen.metadata.name)).toEqual(seen);
 
-      const adopt = { metadata: { annotations: { "metallb.io/adopt": "true" } } };
-      await admin.patch("deployments", "controller", adopt);
+      for (const [plural, seen] of before) {
+        const { name, uid } = seen.metadata;
+        await admin.patch(plural as Plural, name, {
+          metadata: { annotations: { "metallb.io/adopt": "true" } },
+        });
+        await eventually(async () => {
+          const { metadata } = await admin.get(plural as Plural, name);
+          return metadata.ownerReferences?.[0]?.kind === "MetalLB" && metadata.uid === uid;
+        });
+        before.delete(plural);
+        await atRest();
+        for (const [other, untouched] of before)
+          expect(await admin.get(other as Plural, untouched.metadata.name)).toEqual(untouched);
+      }
       await condition("metallbs", "metallb", "Degraded", "RollingOut");
-      const adopted = await admin.get("deployments", "controller");
-      expect(adopted).toMatchObject({
-        metadata: { uid: before.metadata.uid, ownerReferences: [{ kind: "MetalLB" }] },
+      expect(await admin.get("deployments", "controller")).toMatchObject({
         spec: { replicas: 1, template: { spec: { containers: [{ image: IMAGE }] } } },
       });
-      expect(JSON.stringify(adopted.spec)).not.toContain("METALLB_ML_SECRET_NAME");
+      // A key that speakers already talk under stays.
+      const kept = await admin.get("secrets", "memberlist");
+      expect(kept.data?.["secretkey"]).toBe(key.data.secretkey);
+      await admin.delete("secrets", "memberlist");
     },
   );
 
