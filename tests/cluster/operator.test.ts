@@ -79,6 +79,17 @@ describeWith("netns", "nft")("an installation on the cluster", () => {
     );
   }
 
+  async function keysInSecret(): Promise<Readonly<Record<string, string>>> {
+    const secret = await cluster.get<{ data: Record<string, string> }>(
+      "secret",
+      "memberlist",
+      PRODUCT_NAMESPACE,
+    );
+    return secret?.data ?? {};
+  }
+
+  let firstKeys: Readonly<Record<string, string>> = {};
+
   beforeAll(async () => {
     cluster = await Cluster.up();
     await installOperator(cluster);
@@ -108,6 +119,11 @@ describeWith("netns", "nft")("an installation on the cluster", () => {
       expect(said["node1"]).toMatchObject({ kubeProxy: "Healthy", hasIPVSInterface: false });
       const keys = new Set(Object.values(said).flatMap((each) => each.keys));
       expect(keys.size).toBe(1);
+      firstKeys = await keysInSecret();
+      // It takes the kubelets a minute to hand out a Secret: the last test looks at what became of it.
+      const rotate = ["annotate", "metallb", "metallb", "metallb.io/rotate-key=1"];
+      await cluster.kubectl(["-n", PRODUCT_NAMESPACE, ...rotate]);
+      await waitFor("the next key", 30, async () => (await keysInSecret())["secretkey-next"]);
     },
     3 * MINUTE,
   );
@@ -212,6 +228,20 @@ describeWith("netns", "nft")("an installation on the cluster", () => {
       await condition("Available", "True", "Available");
     },
     4 * MINUTE,
+  );
+
+  test(
+    "changes the key of its speakers once all of them have the new one",
+    async () => {
+      const keys = await waitFor("the new key alone", 180, async () => {
+        const found = await keysInSecret();
+        return found["secretkey-next"] === undefined && found;
+      });
+      expect(Object.keys(keys)).toEqual(["secretkey"]);
+      expect(keys["secretkey"]).not.toBe(firstKeys["secretkey"]);
+      await condition("Progressing", "False", "Available");
+    },
+    5 * MINUTE,
   );
 
   test(
