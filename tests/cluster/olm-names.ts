@@ -8,7 +8,7 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Cluster } from "./cluster.ts";
-import { inNamespace } from "./command.ts";
+import { inNamespace, run } from "./command.ts";
 import { STATE_DIRECTORY } from "./layout.ts";
 import type { LanHost } from "./lan.ts";
 import { waitFor } from "./wait.ts";
@@ -69,6 +69,11 @@ export class Names implements AsyncDisposable {
   static async start(cluster: Cluster, host: LanHost, namespace: string): Promise<Names> {
     mkdirSync(dirname(TABLE), { recursive: true });
     writeFileSync(TABLE, "{}");
+    // Pods ask from their own addresses, which a host of the LAN would not find the way back to.
+    for (const { layout } of cluster.nodes) {
+      const way = [layout.podRange.ipv4, "via", layout.address().ipv4];
+      await run(["ip", "-n", host.namespace, "route", "replace", ...way]);
+    }
     const program = join(import.meta.dirname, "olm-names-server.ts");
     const command = inNamespace(host.namespace, [process.execPath, program, TABLE]);
     const [first = "", ...args] = command;
