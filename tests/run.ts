@@ -20,8 +20,7 @@ const KINDS: readonly Kind[] = [
   { name: "apiserver", inBand: false },
   { name: "machine", inBand: true },
   { name: "cluster", inBand: true },
-  // compiles OLM first, four minutes: only when it is named
-  { name: "olm", inBand: true, onRequest: true },
+  { name: "olm", inBand: true },
 ];
 
 /** A kind of test: the folder below `tests/`. */

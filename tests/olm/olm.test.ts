@@ -254,6 +254,25 @@ describeWith("netns", "nft")("the operator from a catalog", () => {
   );
 
   test(
+    "refuses an overlapping pool, by the webhook and the certificate that OLM made",
+    async () => {
+      const { metadata } = await succeeded(OLD);
+      const examples = JSON.parse(metadata.annotations["alm-examples"] ?? "") as Example[];
+      const pool = examples.find(({ kind }) => kind === "AddressPool");
+      const object = JSON.stringify({ ...pool, metadata: { name: "overlapping" } });
+      const apply = ["-n", PRODUCT_NAMESPACE, "apply", "--dry-run=server", "-f", "-"];
+      await waitFor("the refusal", 60, async () => {
+        const said = await cluster.kubectl(apply, object).catch(String);
+        return /denied the request: .* overlaps .* of AddressPool/.test(said);
+      });
+      // OLM made the configuration and keeps it: ours has no right to it.
+      const ours = "metallb-operator-webhook-configuration";
+      expect(await cluster.get("validatingwebhookconfiguration", ours)).toBeUndefined();
+    },
+    2 * MINUTE,
+  );
+
+  test(
     "is upgraded through the channel, and all three programs with it",
     async () => {
       const addresses = await waitForAddresses(cluster, "web", 2, NAMESPACE);
