@@ -239,6 +239,8 @@ export class Ownership {
     const orphan = this.#orphans.get(address);
     const { now } = this.#context;
     this.#probed.add(address);
+    // Whatever came out, whoever looks at the address wants to know.
+    this.#changed.add(address);
     const isForeign = result.taken && !this.#isMember(result.by);
     if (!isForeign) this.#conflicts.delete(address);
     else if (this.#isFirstUse(address)) this.#conflicts.set(address, result.by);

@@ -376,7 +376,7 @@ export class Participant {
       term: claim?.term ?? 0,
       ...(owner !== undefined && { owner }),
       ...(hindrance !== undefined && { hindrance }),
-      ...(hindrance === "conflict" && usedBy !== undefined && { usedBy }),
+      ...(owner === undefined && usedBy !== undefined && { usedBy }),
       ...(claim?.giving === true && { giving: true }),
       ...(unansweredBy.length > 0 && { unansweredBy }),
     };

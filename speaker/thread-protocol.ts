@@ -58,7 +58,7 @@ export interface OwnerNews {
   readonly term: number;
   /** Why this speaker, whose turn it is, does not claim it at the moment. */
   readonly hindrance?: Hindrance;
-  /** With hindrance `conflict`: the host that uses the address. */
+  /** While nobody answers for it: a host that is no speaker and uses it, as a probe found. */
   readonly usedBy?: MacAddress;
   /** The owner looks for a successor, and answers meanwhile. */
   readonly giving?: boolean;

@@ -53,16 +53,20 @@ describeWith(
     expect((await speakers.node(1).state()).hindrances).toEqual(["probing"]);
   });
 
-  test("AddressConflict of an address that another host has, with its hardware address", async () => {
-    await client.ip("addr", "add", `${VIP}/32`, "dev", "eth0");
-    await speakers.compete([{ address: VIP, ranked: RANKED }]);
-    await eventually(async () => {
-      const { owners } = await speakers.node(1).state();
-      expect(owners).toEqual([
-        expect.objectContaining({ hindrance: "conflict", usedBy: await macOf(client, "eth0") }),
-      ]);
-    }, PATIENCE);
-  });
+  for (const { when, ranked } of [
+    { when: "before its first use", ranked: RANKED },
+    { when: "at its assignment, while no endpoint is Ready", ranked: [] },
+  ])
+    test(`AddressConflict of an address that another host has, ${when}, with its hardware address`, async () => {
+      await client.ip("addr", "add", `${VIP}/32`, "dev", "eth0");
+      const usedBy = await macOf(client, "eth0");
+      await speakers.compete([{ address: VIP, ranked, prober: "node1" }]);
+      await eventually(async () => {
+        const { owners } = await speakers.node(1).state();
+        expect(owners).toEqual([expect.objectContaining({ address: VIP, usedBy })]);
+      }, PATIENCE);
+      expect(await speakers.owner(VIP)).toBeUndefined();
+    });
 
   test("PeerUnreachableButAnswering of one that is not heard and still answers: nobody takes over", async () => {
     await settle();

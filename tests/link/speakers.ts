@@ -64,11 +64,11 @@ export class Speakers implements AsyncDisposable {
     return node;
   }
 
-  /** Has all of them compete for addresses; the first by rank probes. */
-  async compete(entries: readonly Omit<CandidacyEntry, "prober">[]): Promise<void> {
+  /** Has all of them compete for addresses; the first by rank probes, unless another one is named. */
+  async compete(entries: readonly CandidacyEntry[]): Promise<void> {
     const set = entries.map((entry) => {
-      const [prober] = entry.ranked;
-      return { ...entry, ...(prober !== undefined && { prober }) };
+      const [first] = entry.ranked;
+      return { ...(first !== undefined && { prober: first }), ...entry };
     });
     for (const node of this.#nodes.values())
       await node.post({ kind: "candidacies", set, delete: [] });
