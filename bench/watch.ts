@@ -41,9 +41,9 @@ function note(figure: string, side: Side, value: number): void {
   values.set(figure, known);
 }
 
-function programs(): Promise<void> {
+async function programs(): Promise<void> {
   const names = [...SIDES, "event-server"];
-  return bundle(
+  await bundle(
     names.map((out) => ({ in: `bench/watch/${out}.ts`, out })),
     BUNDLES,
   );

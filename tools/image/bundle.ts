@@ -2,7 +2,7 @@
  * How programs are bundled for the image: what they load is most of what they hold in memory
  * (docs/memory.md), so each gets its own code and nothing else.
  */
-import { build, type BuildOptions, type Plugin } from "esbuild";
+import { build, type BuildOptions, type Metafile, type Plugin } from "esbuild";
 import { join } from "node:path";
 import { leanBaseClass } from "./lean-base-class.ts";
 import { leanMetrics } from "./lean-metrics.ts";
@@ -64,7 +64,16 @@ const OPTIONS = {
   logLevel: "warning",
 } satisfies BuildOptions;
 
-/** Bundles the entry points into a folder. */
-export async function bundle(entryPoints: readonly EntryPoint[], folder: string): Promise<void> {
-  await build({ ...OPTIONS, entryPoints: [...entryPoints], outdir: folder });
+/** Bundles the entry points into a folder. @returns what went where, in esbuild's words */
+export async function bundle(
+  entryPoints: readonly EntryPoint[],
+  folder: string,
+): Promise<Metafile> {
+  const { metafile } = await build({
+    ...OPTIONS,
+    entryPoints: [...entryPoints],
+    outdir: folder,
+    metafile: true,
+  });
+  return metafile;
 }
