@@ -26,7 +26,10 @@ const project = (name, more = {}) => ({
 const configuration = {
   projects: [
     project("unit"),
-    project("simulation", { testMatch: ["<rootDir>/tests/simulation/{cases,wire}.test.ts"] }),
+    project("simulation", {
+      testMatch: ["<rootDir>/tests/simulation/{cases,wire,schedules-*,large}.test.ts"],
+    }),
+    // the same schedules and more of them with SOAK, and the planted bugs
     project("schedules", {
       testMatch: ["<rootDir>/tests/simulation/{schedules-*,large,mutants}.test.ts"],
     }),

@@ -4,11 +4,14 @@
  * Neighbor Discovery, which change no neighbour's table; all hosts asked, speakers or not, answer
  * those from their kernels. An ICMP echo, which only the main thread can send, is a second source:
  * slower, not waited for, and taken when it comes.
+ *
+ * What is not urgent asks by unicast, one host, and others only when it does not answer: each member
+ * does so four times a second, and a thousand of them would fill the LAN with broadcasts.
  */
-import type { Address } from "../packet/address/address.ts";
+import { isIPv4, type Address } from "../packet/address/address.ts";
 import { decodeMac, type MacAddress } from "../packet/address/mac.ts";
 import type { Link, OpenLink } from "../packet/link/link.ts";
-import { announcementFrames } from "../packet/wire/announcement.ts";
+import { announcementFrames, pollFrames } from "../packet/wire/announcement.ts";
 import { ETHERNET_FIELD } from "../packet/wire/ethernet.ts";
 import { decodeFrame } from "../packet/wire/frame.ts";
 import { interfacesFor } from "./announcing.ts";
@@ -38,6 +41,8 @@ export interface Question {
   readonly macs: ReadonlySet<MacAddress> | undefined;
   /** Asked for only to hear anything at all. */
   readonly hosts: readonly Host[];
+  /** Asks those with `macs` alone, and the hosts only when they do not answer. */
+  readonly quietly?: boolean;
 }
 
 /** What the ear is given. */
@@ -45,6 +50,12 @@ export interface EarOptions {
   readonly openLink: (interfaceName: string) => OpenLink;
   readonly usable: () => readonly UsableInterface[];
   readonly now: () => number;
+}
+
+interface Listening {
+  readonly link: Link;
+  readonly polls: readonly Uint8Array[];
+  readonly frames: readonly Uint8Array[];
 }
 
 interface Asked {
@@ -76,9 +87,10 @@ export class Ear {
   async ask(question: Question): Promise<Testimony> {
     const found = { answered: false, heard: false, reached: false };
     const asked = this.#plan(question);
-    const links = asked.flatMap((each) => this.#listen(each, question.macs, found) ?? []);
+    const links = asked.flatMap((each) => this.#listen(each, question, found) ?? []);
     for (let tries = 1; tries <= TRIES; tries++) {
-      for (const { link, frames } of links) link.sendBatch(frames);
+      for (const { link, polls, frames } of links)
+        link.sendBatch(tries === 1 && question.quietly === true ? polls : frames);
       await new Promise((resolve) => setTimeout(resolve, LISTEN_MS / TRIES));
       if (found.answered || (found.reached && question.addresses.length === 0)) break;
     }
@@ -112,9 +124,9 @@ export class Ear {
 
   #listen(
     { facts, addresses, hosts }: Asked,
-    macs: ReadonlySet<MacAddress> | undefined,
+    { macs, quietly = false }: Question,
     found: { answered: boolean; heard: boolean; reached: boolean },
-  ): { readonly link: Link; readonly frames: Uint8Array[] } | undefined {
+  ): Listening | undefined {
     try {
       const link = this.#options.openLink(facts.name)({
         frame: ({ octets }) => {
@@ -127,9 +139,13 @@ export class Ear {
           found.answered ||= addresses.has(claimed) && (macs?.has(mac) ?? true);
         },
       });
-      const all = new Set([...addresses, ...hosts]);
-      const frames = [...all].flatMap((each) => announcementFrames("probe", each, facts));
-      return { link, frames };
+      const from = facts.addresses.find(isIPv4);
+      const polls = [...addresses].flatMap((each) =>
+        [...(macs ?? [])].flatMap((mac) => pollFrames(each, mac, facts, from)),
+      );
+      const all = new Set([...(quietly ? [] : addresses), ...hosts]);
+      const probes = [...all].flatMap((each) => announcementFrames("probe", each, facts));
+      return { link, polls, frames: quietly ? [...polls, ...probes] : probes };
     } catch {
       return undefined; // as said above
     }

@@ -58,6 +58,11 @@ interface Wanted {
 
 const NO_CLAIMS: ReadonlySet<number> = new Set();
 
+interface LiveId {
+  readonly id: string;
+  readonly name: string;
+}
+
 interface Doubt {
   readonly record: MemberRecord;
   readonly since: number;
@@ -85,6 +90,8 @@ export class Gossip {
   readonly #pages: { to: string; page: Page }[] = [];
   readonly #answeredAt = new Map<string, number>();
   readonly #doubts = new Map<string, Doubt>();
+  #live: readonly LiveId[] = [];
+  #liveRevision = -1;
 
   /** Begins with nothing known but what the host says. */
   constructor(host: GossipHost, now: number) {
@@ -140,13 +147,13 @@ export class Gossip {
   /** Sends a Summary of everything to a member; `answer`: wants its Summary in return. */
   compare(to: string, answer = true): void {
     const { outbox } = this.#context;
-    const entries = [...this.#liveIds()].sort(([a], [b]) => (a < b ? -1 : 1));
+    const entries = this.#liveIds();
     let from = LOWEST_ID;
     for (let i = 0; i === 0 || i < entries.length; i += SUMMARY_ENTRIES) {
       const part = entries.slice(i, i + SUMMARY_ENTRIES);
       const last = i + SUMMARY_ENTRIES >= entries.length;
-      const upTo = last ? HIGHEST_ID : (part.at(-1)?.[0] ?? HIGHEST_ID);
-      const list = part.map(([id, name]) => ({ id, digest: this.#memberDigest(name) }));
+      const upTo = last ? HIGHEST_ID : (part.at(-1)?.id ?? HIGHEST_ID);
+      const list = part.map(({ id, name }) => ({ id, digest: this.#memberDigest(name) }));
       outbox.send(to, { type: "summary", from, to: upTo, entries: list, answer });
       from = upTo;
     }
@@ -171,7 +178,7 @@ export class Gossip {
       } else continue;
       differs = true;
     }
-    for (const [id, name] of this.#liveIds()) {
+    for (const { id, name } of this.#liveIds()) {
       if (id <= summary.from || id > summary.to || theirs.has(id)) continue;
       this.#want(from, name, undefined);
     }
@@ -227,10 +234,16 @@ export class Gossip {
     return next;
   }
 
-  *#liveIds(): Generator<[string, string]> {
-    for (const record of this.#context.roster.records()) {
-      if (isLive(record)) yield [this.#host.idOf(record.name), record.name];
-    }
+  /** The live members by their ids. */
+  #liveIds(): readonly LiveId[] {
+    const { roster } = this.#context;
+    if (this.#liveRevision === roster.liveRevision) return this.#live;
+    this.#liveRevision = roster.liveRevision;
+    this.#live = [...roster.records()]
+      .filter(isLive)
+      .map(({ name }) => ({ id: this.#host.idOf(name), name }))
+      .sort((a, b) => (a.id < b.id ? -1 : 1));
+    return this.#live;
   }
 
   #memberDigest(name: string): Digest {

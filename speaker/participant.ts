@@ -418,7 +418,7 @@ export class Participant {
     // What is not urgent is not worth an echo, which wakes the main thread.
     if (purpose !== "check") this.#askForEchoes(hosts);
     const allowed = (address: Address) => this.#candidacies?.allowance(address)?.interfaces;
-    return this.#ear.ask({ addresses, allowed, macs, hosts });
+    return this.#ear.ask({ addresses, allowed, macs, hosts, quietly: purpose === "check" });
   }
 
   #askForEchoes(hosts: readonly Host[]): void {

@@ -25,6 +25,22 @@ function isBefore(a: Spot, b: Spot): boolean {
   return a.position !== b.position ? a.position < b.position : a.name < b.name;
 }
 
+/** Spots are hashed once and shared: the same names stand on several rings. */
+const known = new WeakMap<RingPosition, Map<string, Spot>>();
+const REMEMBERED = 8192;
+
+function spotOf(positionOf: RingPosition, ring: number, name: string): Spot {
+  const spots = known.get(positionOf) ?? new Map<string, Spot>();
+  known.set(positionOf, spots);
+  const key = `${ring}/${name}`;
+  const found = spots.get(key);
+  if (found !== undefined) return found;
+  if (spots.size >= REMEMBERED) spots.clear();
+  const spot = { position: positionOf(ring, name), name };
+  spots.set(key, spot);
+  return spot;
+}
+
 /** The rings of a set of names. */
 export class Rings {
   readonly #position: RingPosition;
@@ -46,7 +62,7 @@ export class Rings {
     if (this.#names.has(name)) return;
     this.#names.add(name);
     for (const [ring, spots] of this.#rings.entries()) {
-      const spot = { position: this.#position(ring, name), name };
+      const spot = spotOf(this.#position, ring, name);
       spots.splice(this.#find(spots, spot), 0, spot);
     }
   }
@@ -55,7 +71,7 @@ export class Rings {
   remove(name: string): void {
     if (!this.#names.delete(name)) return;
     for (const [ring, spots] of this.#rings.entries()) {
-      spots.splice(this.#find(spots, { position: this.#position(ring, name), name }), 1);
+      spots.splice(this.#find(spots, spotOf(this.#position, ring, name)), 1);
     }
   }
 
@@ -66,7 +82,7 @@ export class Rings {
   neighbours(name: string): string[] {
     const chosen: string[] = [];
     for (const [ring, spots] of this.#rings.entries()) {
-      const start = this.#find(spots, { position: this.#position(ring, name), name });
+      const start = this.#find(spots, spotOf(this.#position, ring, name));
       for (const step of [1, -1]) {
         const found = walk(spots, start, step, name, chosen);
         if (found !== undefined) chosen.push(found);
@@ -77,8 +93,8 @@ export class Rings {
 
   /** Compares two names by their place on the first ring. */
   compare(a: string, b: string): number {
-    const spotOf = (name: string) => ({ position: this.#position(0, name), name });
-    return a === b ? 0 : isBefore(spotOf(a), spotOf(b)) ? -1 : 1;
+    const spot = (name: string) => spotOf(this.#position, 0, name);
+    return a === b ? 0 : isBefore(spot(a), spot(b)) ? -1 : 1;
   }
 
   #find(spots: readonly Spot[], spot: Spot): number {

@@ -101,9 +101,17 @@ export function isHearing(record: MemberRecord): boolean {
   return isLive(record) && !record.deaf;
 }
 
+/** Records are immutable, and many are met again and again. */
+const digests = new WeakMap<MemberRecord, Digest>();
+
 function digestOfRecord(record: MemberRecord): Digest {
-  const { name, epoch, life, refutation, revision, status } = record;
-  return digestOf(`${name}/${epoch}/${life}/${refutation}/${revision}/${status}`);
+  let digest = digests.get(record);
+  if (digest === undefined) {
+    const { name, epoch, life, refutation, revision, status } = record;
+    digest = digestOf(`${name}/${epoch}/${life}/${refutation}/${revision}/${status}`);
+    digests.set(record, digest);
+  }
+  return digest;
 }
 
 /** Tells whether a record belongs to a life that replaces the other's: higher epoch, then life. */

@@ -14,7 +14,7 @@ const RESULTS = join(TREE, "build/tests");
 const KINDS: readonly Kind[] = [
   { name: "unit", inBand: false },
   { name: "simulation", inBand: false },
-  // thousands of random schedules and planted bugs: minutes, so only when it is named
+  // planted bugs, and many times as many schedules with SOAK: only when it is named
   { name: "schedules", inBand: false, onRequest: true },
   { name: "link", inBand: true },
   { name: "apiserver", inBand: false },

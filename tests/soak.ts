@@ -41,7 +41,11 @@ async function failover(family: IPFamily): Promise<boolean> {
 
 /** The parts, by name. */
 const PARTS: Readonly<Record<string, () => Promise<boolean>>> = {
-  schedules: () => succeeds([process.execPath, "tests/run.ts", "schedules"]),
+  // ten times as many random schedules, the largest cluster with 10,000 addresses, the planted bugs
+  schedules: () =>
+    succeeds([process.execPath, "tests/run.ts", "schedules"], {
+      SOAK: process.env["SOAK"] ?? "10",
+    }),
   dual: () => failover("dual"),
   ipv4: () => failover("ipv4"),
   ipv6: () => failover("ipv6"),

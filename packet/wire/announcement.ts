@@ -92,3 +92,39 @@ function ndpFrames(
   });
   return [advertisement];
 }
+
+/**
+ * Builds the frame that asks one host whether it still answers for an address: the unicast poll of
+ * RFC 1122 §2.3.2.1 and the probe of RFC 4861 §7.3.3. Nobody else is bothered, and the answer goes to
+ * us alone.
+ * @param from an IPv4 address of our own on that link; the unspecified one if there is none
+ * @returns none for IPv6 on an interface without link-local address
+ */
+export function pollFrames(
+  address: Address,
+  to: MacAddress,
+  on: AnnouncingInterface,
+  from: IPv4Address = IPV4_UNSPECIFIED,
+): Uint8Array<ArrayBuffer>[] {
+  if (isIPv4(address)) {
+    const packet = {
+      operation: ARP_REQUEST,
+      senderHardwareAddress: on.mac,
+      senderProtocolAddress: from,
+      targetHardwareAddress: ZERO_MAC,
+      targetProtocolAddress: address,
+    };
+    return [encodeArpFrame({ source: on.mac, destination: to, packet })];
+  }
+  if (on.linkLocal === undefined) return [];
+  const options = [{ kind: "sourceLinkLayerAddress", address: on.mac }] as const;
+  return [
+    encodeNdpFrame({
+      source: on.mac,
+      destination: to,
+      sourceAddress: on.linkLocal,
+      destinationAddress: address,
+      message: { kind: "neighborSolicitation", targetAddress: address, options },
+    }),
+  ];
+}

@@ -11,7 +11,7 @@ import { idOfName, type Packet } from "../../speaker/membership.ts";
 import { makeKey, Seal, type Key } from "../../speaker/seal.ts";
 import { Protocol, type Event } from "../../speaker/protocol.ts";
 import { ringPosition, type RingPosition } from "../../speaker/rings.ts";
-import type { Endpoint, Link } from "../../speaker/roster.ts";
+import type { Endpoint, Link, MemberRecord } from "../../speaker/roster.ts";
 import type { MacAddress } from "../../packet/address/mac.ts";
 import type { Address } from "../../packet/address/address.ts";
 import { Agenda } from "./agenda.ts";
@@ -389,6 +389,11 @@ export class SimNode {
   }
 }
 
+/** A record as its member had it before it became active. */
+function joinerOf(record: MemberRecord): MemberRecord {
+  return record.status === "joining" ? record : { ...record, status: "joining", revision: 0 };
+}
+
 /** A datagram on the wire. */
 export interface Captured {
   readonly at: number;
@@ -442,24 +447,34 @@ export class World {
   }
 
   /**
-   * Starts all nodes as if they had met and waited for each other: what a cold start of a thousand
-   * does in ten virtual seconds and a real minute. They become active by the same Start as ever.
+   * Starts all nodes as if they had met and waited for each other, and had told each other that they
+   * are active now: what a cold start of a thousand does in ten virtual seconds and a real minute. They
+   * become active by the same Start as ever.
    */
   startTogether(): void {
     for (const node of this.nodes) node.start();
-    const records = this.nodes.map((node) => node.protocol!.own);
-    for (const node of this.nodes) {
-      for (const record of records) node.protocol?.roster.apply(record, node.local());
-    }
     const [first] = this.nodes;
     if (first === undefined) return;
-    for (const node of this.nodes) {
-      if (node === first) continue;
-      const sender = { id: idOf(first.name), life: first.life };
-      const packet = { sender, counter: first.counter++, source: first.endpoint };
-      this.after(1 + this.random(), () =>
-        node.take({ type: "packet", packet: { ...packet, messages: [{ type: "start" }] } }),
-      );
+    this.after(1, () => {
+      for (const node of this.nodes) {
+        const { name, life, endpoint } = node === first ? (this.nodes[1] ?? first) : first;
+        const packet = { sender: { id: idOf(name), life }, counter: 0, source: endpoint };
+        const from = this.node(name).protocol;
+        if (from !== undefined) node.protocol?.roster.apply(joinerOf(from.own), node.local());
+        node.take({ type: "packet", packet: { ...packet, messages: [{ type: "start" }] } });
+      }
+      for (const node of this.nodes) this.#meet(node);
+    });
+  }
+
+  #meet(node: SimNode): void {
+    const { name, protocol } = node;
+    if (protocol === undefined) return;
+    for (const other of this.nodes) {
+      const own = other.name === name ? undefined : other.protocol?.own;
+      if (own?.status !== "active") continue;
+      protocol.roster.apply(own, node.local());
+      protocol.claims.setCounted(own.life, true);
     }
   }
 
