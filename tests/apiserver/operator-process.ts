@@ -71,7 +71,12 @@ export class OperatorProcess implements AsyncDisposable {
 
   /** Waits until it leads, and so works. */
   async leading(): Promise<void> {
-    await eventually(() => this.output.includes('"leading"'), { deadlineMs: 30_000 });
+    await eventually(
+      () => {
+        if (!this.output.includes('"leading"')) throw new Error(this.output.slice(-2_000));
+      },
+      { deadlineMs: 90_000 },
+    );
   }
 
   /** Port of its webhook, once it listens. */

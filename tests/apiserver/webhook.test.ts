@@ -17,7 +17,7 @@ import { Admin, conditionOf, installOperator, OperatorProcess } from "./operator
 const CONFIGURATION =
   "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/metallb-operator-webhook-configuration";
 const POOLS = `/apis/metallb.io/v1beta1/namespaces/${NAMESPACE}/addresspools`;
-const TEST_TIMEOUT_MS = 120_000;
+const TEST_TIMEOUT_MS = 240_000;
 const LIFETIME_SECONDS = 60;
 const DAY_MS = 86_400_000;
 
@@ -112,7 +112,7 @@ describeWith("setpriv")("the validating webhook", () => {
   afterAll(async () => {
     await operator.end();
     await plane[Symbol.asyncDispose]();
-  });
+  }, TEST_TIMEOUT_MS);
 
   beforeEach(async () => {
     await admin.delete("addresspools", "second");
