@@ -236,6 +236,8 @@ describeWith(
       }
       const healedMs = Date.now();
       await scene.whole();
+      // the end of what may last so long, and a stretch after it in which nothing is to happen
+      await delay(2 * TOGETHER_MS.heal);
       const findings = await watch.stop();
       process.stderr.write(formatFindings("parted and healed", findings));
       for (const { address, answerers, neighbour } of findings) {
