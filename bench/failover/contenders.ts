@@ -40,7 +40,7 @@ export async function installOurs(cluster: Cluster): Promise<Contender> {
     metadata: { name: "metallb", namespace: PRODUCT_NAMESPACE },
     spec: { loadBalancerClass: OUR_CLASS },
   });
-  await waitAvailable(cluster);
+  await waitAvailable(cluster, 300);
   const makePool = (name: string, addresses: readonly string[]): Promise<void> =>
     cluster.apply(poolNamed(name, addresses));
   const pool = "bench-ours";

@@ -15,6 +15,7 @@ import {
   assail,
   everythingSaid,
   hostileDatagrams,
+  MetricsReader,
   overhear,
   speakersKey,
   spellings,
@@ -404,18 +405,29 @@ describeWith(
       const key = await speakersKey(cluster);
       const { ipv4, ipv6 } = target.layout.address();
       const used = families(FAMILY).map((family) => (family === "ipv4" ? ipv4 : ipv6));
+      await using metrics = await MetricsReader.open(cluster, scene.client, POOL);
+      const before = await metrics.refusals(target);
       const findings = await seen("strangers", async () => {
         const recorded = await overhear(target, 200);
         expect(recorded.length).toBeGreaterThan(100);
         await assail(scene.asker, target, used, hostileDatagrams(recorded, key));
         await scene.whole();
       });
+      // at least so many that they cannot all be lost; how many exactly, tests/link/hostile.test.ts says
+      await waitFor("strangers' datagrams counted", 30, async () => {
+        const after = await metrics.refusals(target);
+        return ["dropped replayed", "truncated", "foreign", "unknown-key", "bad-tag"].every(
+          (reason) => {
+            return (after.get(reason) ?? 0) - (before.get(reason) ?? 0) >= 10;
+          },
+        );
+      });
       for (const { owners, answerers } of findings) {
         expect(owners).toEqual([owner.name]);
         expect(answerers).toBe(1);
       }
       const written = spellings(key);
-      for (const [where, text] of await everythingSaid(cluster)) {
+      for (const [where, text] of await everythingSaid(cluster, metrics)) {
         const leaks = written.some((spelling) => text.includes(spelling));
         expect({ where, leaks }).toEqual({ where, leaks: false });
       }

@@ -84,8 +84,81 @@ export async function assail(
 const tell = (node: ClusterNode, path: string) =>
   node.exec(["curl", "-sf", "--max-time", "5", `http://127.0.0.1:17472/${path}`]);
 
+/** Reads metrics of speakers as somebody who may. */
+export class MetricsReader implements AsyncDisposable {
+  readonly #cluster: Cluster;
+  readonly #host: LanHost;
+  readonly #name: string;
+  readonly #token: string;
+
+  private constructor(cluster: Cluster, host: LanHost, name: string, token: string) {
+    this.#cluster = cluster;
+    this.#host = host;
+    this.#name = name;
+    this.#token = token;
+  }
+
+  /** Makes an account that may read them, in a namespace that goes with the test. */
+  static async open(cluster: Cluster, host: LanHost, namespace: string): Promise<MetricsReader> {
+    const name = `${namespace}-metrics`;
+    const group = "rbac.authorization.k8s.io";
+    await cluster.apply(
+      { apiVersion: "v1", kind: "ServiceAccount", metadata: { name, namespace } },
+      {
+        apiVersion: `${group}/v1`,
+        kind: "ClusterRole",
+        metadata: { name },
+        rules: [{ nonResourceURLs: ["/metrics"], verbs: ["get"] }],
+      },
+      {
+        apiVersion: `${group}/v1`,
+        kind: "ClusterRoleBinding",
+        metadata: { name },
+        roleRef: { apiGroup: group, kind: "ClusterRole", name },
+        subjects: [{ kind: "ServiceAccount", name, namespace }],
+      },
+    );
+    const token = (await cluster.kubectl(["-n", namespace, "create", "token", name])).trim();
+    return new MetricsReader(cluster, host, name, token);
+  }
+
+  /** The metrics of a node's speaker. */
+  async read(node: ClusterNode): Promise<string> {
+    const { ipv4, ipv6 } = node.layout.address();
+    const address = this.#cluster.options.family === "ipv6" ? `[${ipv6}]` : ipv4;
+    const header = `Authorization: Bearer ${this.#token}`;
+    const curl = [
+      "curl",
+      "-sfk",
+      "--max-time",
+      "10",
+      "-H",
+      header,
+      `https://${address}:9120/metrics`,
+    ];
+    const { status, stdout } = await this.#host.exec(curl);
+    if (status !== 0) throw new Error(`reading the metrics of ${node.name}: curl ${status}`);
+    return stdout;
+  }
+
+  /** How many datagrams a node's speaker refused, by reason; and what else it counted. */
+  async refusals(node: ClusterNode): Promise<Map<string, number>> {
+    const line =
+      /^metallb_speaker_(?:datagrams_refused_total\{reason|protocol_events_total\{event)="([^"]+)"\} (\d+)$/gm;
+    const found = (await this.read(node)).matchAll(line);
+    return new Map([...found].map(([, reason = "", count]) => [reason, Number(count)]));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#cluster.kubectl(["delete", "clusterrole,clusterrolebinding", this.#name]);
+  }
+}
+
 /** Everything that the product says anywhere: logs, events, objects, and what its programs serve. */
-export async function everythingSaid(cluster: Cluster): Promise<Map<string, string>> {
+export async function everythingSaid(
+  cluster: Cluster,
+  metrics: MetricsReader,
+): Promise<Map<string, string>> {
   const said = new Map<string, string>();
   const ask = async (...args: string[]): Promise<void> => {
     said.set(args.join(" "), await cluster.kubectl(args));
@@ -97,9 +170,11 @@ export async function everythingSaid(cluster: Cluster): Promise<Map<string, stri
   const kinds = "metallbs,addresspools,servicel2statuses,configmaps,daemonsets,deployments,pods";
   await ask("-n", PRODUCT_NAMESPACE, "get", kinds, "-o", "yaml");
   await ask("get", "services", "-A", "-o", "yaml");
-  for (const node of cluster.nodes)
-    for (const path of ["healthz", "readyz", "metrics", "exchanges.pcap", "verdict"])
+  for (const node of cluster.nodes) {
+    for (const path of ["healthz", "readyz", "exchanges.pcap", "verdict"])
       said.set(`${node.name} ${path}`, (await tell(node, path)).stdout);
+    said.set(`${node.name} metrics`, await metrics.read(node));
+  }
   return said;
 }
 
