@@ -438,7 +438,7 @@ describeWith(
   test(
     "Services that share an address are reached at one node, and move together",
     async () => {
-      const [, address = ""] = SHARED;
+      const [, address] = SHARED;
       const shared = (name: string, port: number) => ({
         apiVersion: "v1",
         kind: "Service",
