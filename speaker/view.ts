@@ -67,6 +67,9 @@ export class SpeakerView {
     const decision = decisions.decision(address);
     if (decision === undefined) return undefined;
     const settled = decisions.ownership(address);
+    // Most addresses have an owner elsewhere, of which nothing more is asked.
+    const standing = lazily(() => this.#standingFor(decision));
+    const noneOf = lazily(() => noInterface(interfaces(), decision.interfaces));
     return {
       address,
       election: decision.election,
@@ -75,11 +78,13 @@ export class SpeakerView {
       term: settled?.term ?? 0,
       hindrance: settled?.hindrance,
       since: settled?.since ?? now(),
-      standing: this.#standingFor(decision),
+      standing: (node) => standing()(node),
       foreign: decisions.foreign(address),
       unansweredBy: settled?.unansweredBy ?? [],
       interfaces: interfacesOf(address),
-      noInterface: noInterface(interfaces(), decision.interfaces),
+      get noInterface() {
+        return noneOf();
+      },
     };
   }
 
@@ -128,6 +133,12 @@ export class SpeakerView {
       return reason === "NoCarrier" ? reason : links;
     };
   }
+}
+
+/** Works a value out when it is first asked for. */
+function lazily<T>(work: () => T): () => T {
+  let done: { readonly value: T } | undefined;
+  return () => (done ??= { value: work() }).value;
 }
 
 /** What is known of a node's speaker, as far as it bears on every address alike. */
