@@ -30,11 +30,19 @@ interface Container {
   command: string[];
   args: string[];
   env: { name: string; value?: string }[];
+  securityContext: Record<string, unknown>;
+}
+
+interface Rule {
+  readonly apiGroups: readonly string[];
+  readonly resources: readonly string[];
+  verbs: readonly string[];
 }
 
 interface Manifest {
   readonly kind: string;
   readonly metadata: { readonly name: string };
+  readonly rules?: readonly Rule[];
   readonly spec?: { readonly template?: { readonly spec: { readonly containers: Container[] } } };
 }
 
@@ -56,7 +64,40 @@ function adapt(container: Container): void {
   container.imagePullPolicy = "Never";
   container.command = [`/metallb-${name}`];
   container.args.push(...EXTRA_ARGS[name]);
-  if (name === "speaker") container.env.push({ name: "METALLB_ML_BIND_PORT", value: MEMBER_PORT });
+  if (name !== "speaker") return;
+  container.env.push({ name: "METALLB_ML_BIND_PORT", value: MEMBER_PORT });
+  // its release's image says so; that of programArchive says nobody
+  container.securityContext["runAsUser"] = 0;
+}
+
+const STATUSES = ["servicel2statuses", "servicel2statuses/status"];
+
+/**
+ * Takes from its speaker the right to write ServiceL2Status anywhere but in its own namespace: of
+ * Services that it does not announce it would delete ours.
+ */
+function confine(manifests: readonly Manifest[]): object[] {
+  for (const { kind, rules = [] } of manifests)
+    for (const rule of kind === "ClusterRole" ? rules : [])
+      if (rule.resources.some((each) => STATUSES.includes(each)))
+        rule.verbs = ["get", "list", "watch"];
+  const metadata = { name: "servicel2statuses", namespace: PEER_NAMESPACE };
+  const group = "rbac.authorization.k8s.io";
+  return [
+    {
+      apiVersion: `${group}/v1`,
+      kind: "Role",
+      metadata,
+      rules: [{ apiGroups: ["metallb.io"], resources: STATUSES, verbs: ["*"] }],
+    },
+    {
+      apiVersion: `${group}/v1`,
+      kind: "RoleBinding",
+      metadata,
+      roleRef: { apiGroup: group, kind: "Role", name: metadata.name },
+      subjects: [{ kind: "ServiceAccount", name: "speaker", namespace: PEER_NAMESPACE }],
+    },
+  ];
 }
 
 /** Installs it and waits until it is there. */
@@ -74,10 +115,11 @@ export async function installPeer(cluster: Cluster): Promise<void> {
     .filter((each) => each !== null)
     .filter((each) => !isLeftOut(each));
   for (const { spec } of manifests) spec?.template?.spec.containers.forEach(adapt);
+  const confinement = confine(manifests);
   const isDefinition = ({ kind }: Manifest): boolean => kind === "CustomResourceDefinition";
   await cluster.apply(...manifests.filter(isDefinition));
   await cluster.kubectl(["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]);
-  await cluster.apply(...manifests.filter((each) => !isDefinition(each)));
+  await cluster.apply(...manifests.filter((each) => !isDefinition(each)), ...confinement);
   for (const name of ["deployment/controller", "daemonset/speaker"])
     await cluster.kubectl(["-n", PEER_NAMESPACE, "rollout", "status", name, "--timeout=120s"]);
 }
