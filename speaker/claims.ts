@@ -58,6 +58,12 @@ export interface HeldClaim {
   readonly node: string;
 }
 
+/** Gives a claim as it counts: not firm if its owner has been humbled since. */
+export function countedClaim(claim: Claim, humbled: number | undefined): Claim {
+  if (!claim.firm || humbled === undefined || claim.version > humbled) return claim;
+  return { ...claim, firm: false };
+}
+
 /**
  * Orders the claims on one address: not giving, firm, higher term, lower rank, name. Total, so two
  * owners that see each other always agree who goes on.

@@ -41,7 +41,7 @@ const FINDINGS = ["heard", "dead", "unknown", "answering"] as const;
 const FAMILY_4 = 4;
 const FAMILY_6 = 6;
 /** A record with a name of one octet and nothing else. */
-const SHORTEST_RECORD = 34;
+const SHORTEST_RECORD = 38;
 const WIDE = 0x8000;
 const FIRM = 0x80000000;
 const GIVING = 0x40000000;
@@ -478,6 +478,7 @@ function writeRecord(writer: Writer, record: MemberRecord): void {
   const flags = (record.dead ? 4 : 0) | (record.deaf ? 8 : 0) | (record.rebalancing ? 16 : 0);
   const plight = record.plight === undefined ? 0 : PLIGHTS.indexOf(record.plight) + 1;
   writer.u8(status | flags | (plight << 5));
+  writer.u32(record.humbled ?? 0);
   writer.u8(record.endpoints.length);
   writer.u8(record.links.length);
   writer.u8(record.keyIds.length);
@@ -502,6 +503,7 @@ function readRecord(reader: Reader): MemberRecord {
   const [epoch, life] = [reader.u32(), reader.hex(16)];
   const [refutation, revision, flags] = [reader.u32(), reader.u32(), reader.u8()];
   const plight = PLIGHTS[(flags >> 5) - 1];
+  const humbled = reader.u32();
   const [endpoints, links, keyIds] = [reader.u8(), reader.u8(), reader.u8()];
   return {
     name,
@@ -513,6 +515,7 @@ function readRecord(reader: Reader): MemberRecord {
     status: reader.of(MEMBER_STATUSES, flags & 3),
     deaf: (flags & 8) !== 0,
     rebalancing: (flags & 16) !== 0,
+    ...(humbled > 0 && { humbled }),
     // one of a later version, unknown here, is none
     ...(plight !== undefined && { plight }),
     endpoints: reader.list(endpoints, 7, () => readEndpoint(reader)),

@@ -224,9 +224,10 @@ export class Gossip {
   tick(): number {
     const { now } = this.#context;
     for (const doubt of this.#doubts.values()) this.#pursueDoubt(doubt);
+    // Claims first: who says that it lives after all has given up what it said before it.
+    if (now >= this.#claimsAt) this.#flushClaims();
     if (now >= this.#membersAt) this.#flushMembers();
     if (now >= this.#repeatAt) this.#repeatMembers();
-    if (now >= this.#claimsAt) this.#flushClaims();
     this.#flushPages();
     let next = Math.min(this.#membersAt, this.#repeatAt, this.#claimsAt);
     if (this.#pages.length + this.#wanted.size > 0) next = Math.min(next, now + BATCH_MS);

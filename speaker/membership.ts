@@ -64,6 +64,8 @@ export interface MembershipHost {
   activated(how: "joined" | "cold" | "alone", isOnly: boolean): void;
   /** Own claims cease to be firm. */
   demote(): void;
+  /** The version of the newest own claim, 0 if there was none. */
+  lastVersion(): number;
   /** Messages about addresses. */
   handle(from: string, message: Message): void;
 }
@@ -407,23 +409,33 @@ export class Membership {
       this.#tell(peer, () => this.#context.outbox.send(peer.name, message));
       return;
     }
-    this.#refute(refutation);
-    this.#fenceAsDead(peer.name);
+    this.#refute(refutation, this.#fenceAsDead(peer.name));
   }
 
   /**
    * Told so by one that is dead to me, or was until now, this is a partition healing: then everybody
    * is told to be dead, and if all stopped nobody would be left to answer.
+   *
+   * Else others may have taken over, and their claims are not firm yet. Mine cease to be firm in the
+   * word that says that I live, or the heirs would yield to one that is fenced, and all moved twice.
+   * @returns the version up to which they do; undefined of a heal
    */
-  #fenceAsDead(by: string): void {
+  #fenceAsDead(by: string): number | undefined {
     const { roster, self, now, timing } = this.#context;
     const isHealing = !roster.isLive(by) || now - roster.roseAt(by) < HEALING * timing.interval;
-    if (!isHealing && roster.isLive(self)) this.fence.raise("told-dead");
+    if (isHealing || !roster.isLive(self)) return undefined;
+    const humbled = this.#host.lastVersion();
+    this.#host.demote();
+    this.fence.raise("told-dead");
+    return humbled;
   }
 
-  #refute(refutation: number): void {
+  /** `humbled`: own claims up to this version are not firm any more. */
+  #refute(refutation: number, humbled: number | undefined): void {
     count(this.#context, "refutations");
-    this.#write({ ...this.#own, refutation: refutation + 1 });
+    const own = { ...this.#own, refutation: refutation + 1 };
+    if (humbled === undefined) this.#write(own);
+    else this.#write({ ...own, humbled, revision: own.revision + 1 });
   }
 
   #write(record: MemberRecord): void {
@@ -477,8 +489,7 @@ export class Membership {
         if (from !== "") outbox.send(from, { type: "members", records: [own] });
         return;
       }
-      this.#refute(news.refutation);
-      if (isNews) this.#fenceAsDead(from);
+      this.#refute(news.refutation, isNews ? this.#fenceAsDead(from) : undefined);
       return;
     }
     if (!isLaterLife(news, own)) {

@@ -12,7 +12,14 @@
 import type { Address } from "../packet/address/address.ts";
 import type { MacAddress } from "../packet/address/mac.ts";
 import type { Candidacies, Candidacy } from "./candidacy.ts";
-import { compareClaims, makeClaim, type Claim, type HeldClaim, type Life } from "./claims.ts";
+import {
+  compareClaims,
+  countedClaim,
+  makeClaim,
+  type Claim,
+  type HeldClaim,
+  type Life,
+} from "./claims.ts";
 import { count, type Cause, type Context } from "./context.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { Answer, Claims, Contest, Message, Query, Reply, Versions } from "./messages.ts";
@@ -222,6 +229,11 @@ export class Ownership {
       orphan.since = Math.max(now, this.#claimsFrom);
     }
     for (const address of this.#holdings.keys()) this.#reannounce(address);
+  }
+
+  /** The version of the newest own claim, 0 if there was none. */
+  get lastVersion(): number {
+    return this.#version;
   }
 
   /** Own claims cease to be firm: others may have taken over meanwhile. */
@@ -758,7 +770,7 @@ export class Ownership {
   #heldClaim(claim: Claim): HeldClaim | undefined {
     const record = this.#context.roster.ofLife(claim.life);
     if (record === undefined || !isHearing(record)) return undefined;
-    return { claim, node: record.name };
+    return { claim: countedClaim(claim, record.humbled), node: record.name };
   }
 
   #isBetter(other: HeldClaim, mine: Claim): boolean {

@@ -383,6 +383,7 @@ export class Protocol {
         ownership.activated(how);
       },
       demote: () => ownership.demote(),
+      lastVersion: () => ownership.lastVersion,
       handle: (from: string, message: Message) => ownership.handle(from, message),
     };
   }

@@ -58,6 +58,11 @@ export interface MemberRecord {
   readonly deaf: boolean;
   /** It would hand over addresses that rank elsewhere. */
   readonly rebalancing: boolean;
+  /**
+   * Its claims up to this version are not firm, whatever they say: it was thought dead, and others may
+   * have taken over. In the record, so that nobody can learn that it lives without learning this.
+   */
+  readonly humbled?: number;
   /** Why it takes no address, if it says so; for people, nothing is decided by it. */
   readonly plight?: Plight;
   readonly endpoints: readonly Endpoint[];

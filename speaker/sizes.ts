@@ -23,7 +23,7 @@ function addressSize(address: string): number {
 
 /** Gives the octets of a member's record. */
 export function sizeOfRecord(record: MemberRecord): number {
-  let size = textSize(record.name) + 4 + 16 + 4 + 4 + 1 + 3 + record.keyIds.length * 4;
+  let size = textSize(record.name) + 4 + 16 + 4 + 4 + 1 + 4 + 3 + record.keyIds.length * 4;
   for (const endpoint of record.endpoints) size += addressSize(endpoint.address) + 2;
   for (const link of record.links) {
     size += textSize(link.name) + 6 + 1;

@@ -171,6 +171,7 @@ export class Watch {
       if (this.#sequence - beat.ack < SENT_MEMORY) {
         peer.ackedSentAt = this.#sentAt[beat.ack % SENT_MEMORY] ?? -Infinity;
         const roundTrip = now - peer.ackedSentAt - beat.ackAgeMs;
+        if (now - peer.ackedSentAt < this.#context.timing.unheard) this.isUnheard = false;
         if (this.#roundTrips.length < ROUND_TRIPS) this.#roundTrips.push(Math.max(0, roundTrip));
       }
     }
@@ -199,6 +200,9 @@ export class Watch {
   /** Forgets all suspicions: who stood still judges nobody. */
   absolve(): void {
     for (const peer of this.watched.values()) peer.suspicion = undefined;
+    // Nor does it know whether anybody heard it meanwhile: it sent nothing.
+    this.#hearsSince = Infinity;
+    this.isUnheard = false;
     this.#errands = [];
     this.#touched = true;
   }

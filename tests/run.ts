@@ -13,7 +13,7 @@ const RESULTS = join(TREE, "build/tests");
 /** The kinds, quick ones first; those that share one machine-wide thing run one file at a time. */
 const KINDS: readonly Kind[] = [
   { name: "unit", inBand: false },
-  { name: "simulation", inBand: false },
+  { name: "simulation", inBand: false, everyCore: true },
   // planted bugs, and many times as many schedules with SOAK: only when it is named
   { name: "schedules", inBand: false, onRequest: true },
   { name: "link", inBand: true },
@@ -28,6 +28,8 @@ interface Kind {
   readonly name: string;
   /** Its files share something that there is once a machine. */
   readonly inBand: boolean;
+  /** Its files do nothing but compute: on a small machine, too, they run beside each other. */
+  readonly everyCore?: boolean;
   /** Run only when it is named. */
   readonly onRequest?: boolean;
 }
@@ -61,6 +63,7 @@ async function jest(kind: Kind): Promise<Counts> {
     // what a busy machine may need; a test that hangs is ended by it all the same
     "--testTimeout=60000",
     "--forceExit",
+    ...(kind.everyCore === true ? ["--maxWorkers=100%"] : []),
   ];
   const child = spawn("jest", [...args, ...(kind.inBand ? ["--runInBand"] : [])], {
     cwd: TREE,

@@ -87,6 +87,23 @@ for (const duration of [250, 350, 450, 2000]) {
   }
 }
 
+test("2: an owner that wakes before its heirs are firm takes nothing back, and they never stop", () => {
+  forSeeds(190, SEEDS, (seed) => {
+    const cluster = new Cluster({ seed, nodes: 3, addresses: 9 }).settle();
+    const { world } = cluster;
+    const owner = cluster.someOwner();
+    const addresses = cluster.owned(owner);
+    owner.freeze(700 + 1200 * cluster.random());
+    expect(cluster.outage(addresses, [owner])).toBeLessThanOrEqual(CRASH_MS);
+    const after = cluster.owners();
+    const from = world.now;
+    cluster.run(4000);
+    expect(cluster.owners()).toEqual(after);
+    expect(cluster.timeline.longestGap(from)).toBe(0);
+    expect(cluster.timeline.longestOverlap(from)).toBe(0);
+  });
+});
+
 test("2: the owner wakes during a partition, alone", () => {
   forSeeds(400, SEEDS, (seed) => {
     const cluster = new Cluster({ seed, nodes: 5, addresses: 8 }).settle();

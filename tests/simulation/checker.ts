@@ -2,7 +2,7 @@
  * The invariants, looked at after every step of every node from outside: from the actions that a
  * shell would have carried out, and from what the node knows. A violation throws with the time.
  */
-import { compareClaims, type Claim, type HeldClaim } from "../../speaker/claims.ts";
+import { compareClaims, countedClaim, type Claim, type HeldClaim } from "../../speaker/claims.ts";
 import type { Action } from "../../speaker/context.ts";
 import type { Event, Protocol } from "../../speaker/protocol.ts";
 import { isHearing } from "../../speaker/roster.ts";
@@ -114,7 +114,7 @@ export class Checker implements Observer {
     for (const claim of protocol.claims.on(address)) {
       const record = protocol.roster.ofLife(claim.life);
       if (claim === mine || record === undefined || !isHearing(record)) continue;
-      others.push({ claim, node: record.name });
+      others.push({ claim: countedClaim(claim, record.humbled), node: record.name });
     }
     const known = this.#before.get(node) ?? new Map<Address, Claim>();
     this.#before.set(node, known);

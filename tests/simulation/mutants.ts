@@ -29,8 +29,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "one that is told to be dead goes on",
     file: "membership.ts",
-    find: 'if (!isHealing && roster.isLive(self)) this.fence.raise("told-dead");',
-    replace: "void [isHealing, self];",
+    find: "if (isHealing || !roster.isLive(self)) return undefined;",
+    replace: "if (isHealing || roster.isLive(self)) return undefined;",
   },
   {
     name: "silence counts while nobody is heard",

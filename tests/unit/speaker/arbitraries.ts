@@ -68,8 +68,16 @@ const whole: fc.Arbitrary<MemberRecord> = fc.record(
 );
 
 export const record: fc.Arbitrary<MemberRecord> = fc
-  .tuple(whole, fc.constantFrom(undefined, ...PLIGHTS))
-  .map(([fields, plight]) => (plight === undefined ? fields : { ...fields, plight }));
+  .tuple(
+    whole,
+    fc.constantFrom(undefined, ...PLIGHTS),
+    fc.option(fc.integer({ min: 1, max: 2 ** 32 - 1 })),
+  )
+  .map(([fields, plight, humbled]) => ({
+    ...fields,
+    ...(plight !== undefined && { plight }),
+    ...(humbled !== null && { humbled }),
+  }));
 
 const welcome: fc.Arbitrary<Welcome> = fc.record(
   {
