@@ -96,7 +96,7 @@ await cluster.apply(...MANY_POOLS);
 await waitFor("all of them in effect", 120, () => observer.countPools() > MANY_POOLS.length);
 const edited: number[] = [];
 for (let i = 0; i < 10; i++) edited.push((await observer.editAndAwait(i % 2 === 0)) / 1000);
-const memory = memoryOf(await operatorPid());
+const memory = memoryOf(await operatorPid(observer.operatorPod()));
 
 say(`rest for ${REST_SECONDS} s`);
 await waitFor("rest", 120, () => observer.isSettled());
@@ -112,7 +112,7 @@ const writes = cluster.audit(
     objectRef?.resource !== "leases",
 );
 for (const { verb, requestURI } of writes.slice(0, 10)) say(`  ${verb} ${requestURI}`);
-const least = memoryOf(await operatorPid());
+const least = memoryOf(await operatorPid(observer.operatorPod()));
 
 const figures: Figure[] = [
   {

@@ -8,7 +8,6 @@ import {
   DEPLOYMENTS,
   METALLBS,
   PODS,
-  SECRETS,
   SERVICE_L2_STATUSES,
   type KubernetesObject,
   type Resource,
@@ -17,9 +16,9 @@ import { PRODUCT_NAMESPACE } from "../../tests/cluster/product.ts";
 import { waitFor } from "../../tests/cluster/wait.ts";
 import { POOL, POOL_NAME } from "./objects.ts";
 
+/** Without the Secret: a new key makes the speakers get to know each other anew. */
 const CHILDREN: readonly (readonly [Resource<KubernetesObject>, string])[] = [
   [CONFIG_MAPS, "config"],
-  [SECRETS, "memberlist"],
   [DEPLOYMENTS, "controller"],
   [DAEMON_SETS, "speaker"],
 ];
@@ -108,6 +107,16 @@ export class Observer implements AsyncDisposable {
         status?.conditions?.some((each) => each.type === "Ready" && each.status === "True"),
     );
     return pods.length === 5 && fits && this.#is("Progressing", "False");
+  }
+
+  /** Name of the pod of the operator that stays. */
+  operatorPod(): string {
+    const found = this.#all(PODS).find(
+      ({ metadata }) =>
+        metadata.name.startsWith("metallb-operator-controller-manager-") &&
+        metadata.deletionTimestamp === undefined,
+    );
+    return found?.metadata.name ?? "";
   }
 
   /** How many pools are valid. */

@@ -11,15 +11,11 @@ function environmentOf(pid: string): string {
   }
 }
 
-/** Finds the process of the one operator that runs; during an upgrade there are two. */
-export async function operatorPid(): Promise<number> {
-  return await waitFor("one operator", 60, () => {
-    const found = readdirSync("/proc").filter(
-      (name) =>
-        /^\d+$/.test(name) &&
-        environmentOf(name).includes("POD_NAME=metallb-operator-controller-manager-"),
-    );
-    // One of this machine's other clusters may be up: the newest is ours.
-    return found.length > 0 && Math.max(...found.map(Number));
+/** Finds the process of an operator by the name of its pod, which it has in its environment. */
+export async function operatorPid(pod: string): Promise<number> {
+  return await waitFor(`the process of ${pod}`, 60, () => {
+    const own = (name: string): boolean => environmentOf(name).includes(`POD_NAME=${pod}\0`);
+    const found = readdirSync("/proc").find((name) => /^\d+$/.test(name) && own(name));
+    return found === undefined ? undefined : Number(found);
   });
 }
