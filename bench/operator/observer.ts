@@ -65,7 +65,8 @@ export class Observer implements AsyncDisposable {
     return [...(this.#stores.get(plural)?.store.values() ?? [])] as T[];
   }
 
-  async #timed(what: string, holds: () => boolean, sinceMs = performance.now()): Promise<number> {
+  async #timed(what: string, holds: () => boolean): Promise<number> {
+    const sinceMs = performance.now();
     await waitFor(what, LIMIT_SECONDS, holds, 2);
     return performance.now() - sinceMs;
   }
@@ -80,19 +81,21 @@ export class Observer implements AsyncDisposable {
     return await this.#timed("Available", () => this.#is("Available", "True"));
   }
 
-  /** Deletes each child, its pods left alone; milliseconds until each is there anew. */
+  /**
+   * Deletes each child; milliseconds from its disappearance until it is there anew. The pods of a program
+   * are left alone: Kubernetes' garbage collector lets go of them first, which is no time of ours.
+   */
   async deleteAndAwait(): Promise<number[]> {
     const times: number[] = [];
     for (const [resource, name] of CHILDREN) {
       const old = this.#get(resource, name)?.metadata.uid;
       const metadata = { name, namespace: PRODUCT_NAMESPACE };
-      const sinceMs = performance.now();
-      await this.#client.delete(resource, metadata, { propagation: "Orphan" });
-      const isNew = (): boolean => {
-        const uid = this.#get(resource, name)?.metadata.uid;
-        return uid !== undefined && uid !== old;
-      };
-      times.push(await this.#timed(`${resource.kind} ${name} restored`, isNew, sinceMs));
+      const propagation = resource === CONFIG_MAPS ? "Background" : "Orphan";
+      await this.#client.delete(resource, metadata, { propagation });
+      const uid = (): string | undefined => this.#get(resource, name)?.metadata.uid;
+      await this.#timed(`${resource.kind} ${name} gone`, () => uid() !== old);
+      const isNew = (): boolean => uid() !== undefined && uid() !== old;
+      times.push(await this.#timed(`${resource.kind} ${name} restored`, isNew));
     }
     return times;
   }
@@ -135,7 +138,6 @@ export class Observer implements AsyncDisposable {
     const nowhere = [{ matchLabels: { "bench.example/node": "none" } }];
     const spec = { ...POOL.spec, addresses, ...(away && { nodeSelectors: nowhere }) };
     const metadata = { name: POOL_NAME, namespace: PRODUCT_NAMESPACE };
-    const sinceMs = performance.now();
     await this.#client.apply(ADDRESS_POOLS, { metadata, spec }, { fieldManager: "kubectl" });
     const has = (): boolean => {
       const free = this.#get(ADDRESS_POOLS, POOL_NAME)?.status?.availableIPv4;
@@ -143,7 +145,7 @@ export class Observer implements AsyncDisposable {
       const announced = said.some(({ reason }) => reason === "Announced");
       return free === (away ? 1 : 0) && announced !== away;
     };
-    return await this.#timed("the edit in both programs", has, sinceMs);
+    return await this.#timed("the edit in both programs", has);
   }
 
   /** Ends the watches. */
