@@ -47,6 +47,8 @@ const OPTIONS = {
   // Names stay: stacks can be read, and to restore shortened ones costs 3 MB.
   minifyWhitespace: true,
   minifySyntax: true,
+  // an exception that nobody catches shows its line: not all of the program
+  lineLimit: 160,
   sourcemap: "linked",
   sourcesContent: false,
   platform: "node",

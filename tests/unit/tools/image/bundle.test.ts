@@ -59,7 +59,7 @@ describe("a program of the image", () => {
         readAtStart(metafile, name).map((path) => readFile(join(folder, basename(path)), "utf8")),
       );
       const imported = texts.flatMap((text) =>
-        [...text.matchAll(/\bfrom ?"(node:[^"]+)"/g)].map(([, module]) => module),
+        [...text.matchAll(/\bfrom\s*"(node:[^"]+)"/g)].map(([, module]) => module),
       );
       // The banner's createRequire is what all others come by.
       expect(new Set(imported)).toEqual(new Set(["node:module"]));
