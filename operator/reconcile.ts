@@ -39,7 +39,7 @@ import {
 } from "./config.ts";
 import { acceptedConfig, configMap } from "./desired/config-map.ts";
 import { CONTROLLER_NAME, controllerDeployment } from "./desired/controller.ts";
-import { ADOPT_ANNOTATION, contentHash, HASH_ANNOTATION, isOurs } from "./desired/ownership.ts";
+import { ADOPT_ANNOTATION, HASH_ANNOTATION, isOurs } from "./desired/ownership.ts";
 import type { ObservedObject, Rendered } from "./desired/plain.ts";
 import { chooseImages, type Images } from "./desired/pod.ts";
 import {
@@ -232,7 +232,9 @@ export class OperatorReconciler {
     const hash = (object: ObservedObject): string | undefined =>
       object.metadata.annotations?.[HASH_ANNOTATION];
     if (observed === undefined || hash(observed) !== hash(desired)) return undefined;
-    return speakerReadiness(observed).finished ? contentHash(desired.spec?.template) : undefined;
+    const { uid = "", generation = 0 } = observed.metadata;
+    // A version that is taken back has moved addresses as well: the same content is another rollout.
+    return speakerReadiness(observed).finished ? `${uid}/${generation}` : undefined;
   }
 
   /** Applies every child, whatever becomes of the others, and removes leftovers. */

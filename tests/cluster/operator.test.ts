@@ -45,7 +45,7 @@ describeWith("netns", "nft")("an installation on the cluster", () => {
   /** Waits until a condition of the MetalLB object has a status and a reason. */
   async function condition(type: string, answer: string, reason: string): Promise<Condition> {
     let last: unknown;
-    return await waitFor(`${type}=${answer} because of ${reason}`, 90, async () => {
+    return await waitFor(`${type}=${answer} because of ${reason}`, 150, async () => {
       last = (await status())?.conditions;
       const found = (last as readonly Condition[] | undefined)?.find((each) => each.type === type);
       if (found?.status === answer && found.reason === reason) return found;
@@ -264,12 +264,15 @@ describeWith("netns", "nft")("an installation on the cluster", () => {
         "daemonset/speaker",
       ]) {
         const [kind = "", name = ""] = child.split("/");
-        const found = await cluster.get<{ metadata: { ownerReferences: { uid: string }[] } }>(
-          kind,
-          name,
-          PRODUCT_NAMESPACE,
-        );
-        expect(found?.metadata.ownerReferences.map((owner) => owner.uid)).toEqual([uid]);
+        await waitFor(`${child} of the new object`, 60, async () => {
+          const found = await cluster.get<{ metadata: { ownerReferences: { uid: string }[] } }>(
+            kind,
+            name,
+            PRODUCT_NAMESPACE,
+          );
+          const owners = found?.metadata.ownerReferences.map((owner) => owner.uid) ?? [];
+          return owners.length === 1 && owners[0] === uid;
+        });
       }
     },
     5 * MINUTE,
