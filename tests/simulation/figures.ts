@@ -32,7 +32,7 @@ function falseDeaths(nodes: number, loss: number, minutes: number, addresses: nu
   cluster.world.lan.loss = loss;
   cluster.run(minutes * 60_000);
   const hours = (nodes * minutes) / 60;
-  return `| ${nodes} | ${addresses} | ${loss * 100} % | ${hours} | ${cluster.deaths()} |`;
+  return `| ${nodes} | ${addresses} | ${loss * 100} % | ${hours.toFixed(1)} | ${cluster.deaths()} |`;
 }
 
 function packets(nodes: number): string {
