@@ -220,7 +220,8 @@ function findingOf(observed: ObservedAddress, node: string): Finding {
   if (word !== undefined) return found(word, HINDRANCE_REMEDIES[hindrance ?? ""]);
   const { reason } = observed.standing(node);
   if (reason !== undefined && isOfLinks(reason)) return found(reason, observed.noInterface.message);
-  return found(reason ?? "LowerRank");
+  if (reason !== undefined) return found(reason);
+  return found("LowerRank", owner === undefined ? undefined : `${owner} announces it`);
 }
 
 function isOfLinks(reason: NodeReason): boolean {

@@ -242,6 +242,12 @@ describe("what a node says of an address", () => {
       message: /eth0: set down/,
     },
     {
+      name: "another node announces it",
+      more: { owner: "node1", interfaces: [] },
+      reason: "LowerRank",
+      message: /^LowerRank: node1 announces it$/,
+    },
+    {
       name: "nothing in the way",
       more: { interfaces: [] },
       reason: "LowerRank",
