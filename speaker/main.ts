@@ -120,6 +120,8 @@ async function speak(program: Program, environment: Environment): Promise<void> 
       reconciler.judge(address);
     },
     contested: (address, mac) => reconciler.contested(address, mac),
+    // An answer that came after the address was taken into use: it is silent until it is free.
+    probed: ({ address, takenBy }) => reconciler.contested(address, takenBy),
     interfacesChanged: (interfaces) => {
       groups.setInterfaces(interfaces);
       standing.interfacesChanged(interfaces);

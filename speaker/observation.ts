@@ -206,7 +206,7 @@ const found = (reason: Finding["reason"], message = REMEDIES[reason]): Finding =
 /** In order of weight; the first that applies is the reason. */
 function findingOf(observed: ObservedAddress, node: string): Finding {
   const { election, foreign, owner, hindrance, interfaces, unansweredBy } = observed;
-  if (foreign !== undefined) return conflictWith(foreign, owner === node);
+  if (foreign !== undefined) return conflictWith(foreign, owner === node && interfaces.length > 0);
   if (owner === node) {
     if (interfaces.length === 0)
       return found(observed.noInterface.reason, observed.noInterface.message);

@@ -134,6 +134,8 @@ export class Ownership {
   readonly #handovers = new Map<Address, Handover>();
   readonly #retries = new Deadlines<Address>();
   readonly #probed = new Set<Address>();
+  /** Addresses that the LAN is being asked for. */
+  readonly #probing = new Set<Address>();
   readonly #conflicts = new Map<Address, MacAddress | undefined>();
   readonly #hindrances = new Map<Address, Hindrance>();
   readonly #goneUntil = new Map<string, number>();
@@ -250,6 +252,7 @@ export class Ownership {
   probed(address: Address, result: { taken: boolean; heard: boolean; by?: MacAddress }): void {
     const orphan = this.#orphans.get(address);
     const { now } = this.#context;
+    this.#probing.delete(address);
     this.#probed.add(address);
     // Whatever came out, whoever looks at the address wants to know.
     this.#changed.add(address);
@@ -612,6 +615,12 @@ export class Ownership {
   #isAllowed(address: Address, orphan: Orphan): boolean {
     if (orphan.proved) return true;
     if (orphan.probing) return false;
+    if (this.#probing.has(address)) {
+      // Asked for at its assignment, say, before it was wanted: the answer is on its way.
+      orphan.probing = true;
+      this.#hindrances.set(address, "probing");
+      return false;
+    }
     if (this.#context.now < orphan.proofAt) {
       this.#wake(orphan, orphan.proofAt);
       return false;
@@ -620,6 +629,7 @@ export class Ownership {
     const isFirst = this.#isFirstUse(address) && (isConflict || !this.#probed.has(address));
     if (!isFirst && !this.#needsProof(address)) return true;
     orphan.probing = true;
+    this.#probing.add(address);
     this.#hindrances.set(address, "probing");
     const purpose = isFirst ? "first-use" : "proof";
     this.#context.actions.push({ type: "probe", address, purpose });
@@ -952,9 +962,10 @@ export class Ownership {
   /** The first in rank probes an address when it is assigned, so that readiness finds it probed. */
   #considerProbe(address: Address, candidacy: Candidacy | undefined): void {
     if (candidacy?.prober !== this.#context.self) return;
-    if (this.#probed.has(address) || !this.#isFirstUse(address)) return;
+    if (this.#probed.has(address) || this.#probing.has(address)) return;
+    if (!this.#isFirstUse(address)) return;
     if (!this.#host.mayAnswer() || this.#isCandidate(candidacy)) return;
-    this.#probed.add(address);
+    this.#probing.add(address);
     this.#context.actions.push({ type: "probe", address, purpose: "first-use" });
   }
 

@@ -53,14 +53,16 @@ describeWith(
     expect((await speakers.node(1).state()).hindrances).toEqual(["probing"]);
   });
 
-  for (const { when, ranked } of [
-    { when: "before its first use", ranked: RANKED },
-    { when: "at its assignment, while no endpoint is Ready", ranked: [] },
+  for (const { when, entries } of [
+    { when: "before its first use", entries: [RANKED] },
+    { when: "at its assignment, while no endpoint is Ready", entries: [[]] },
+    { when: "when an endpoint becomes Ready while it is probed", entries: [[], RANKED] },
   ])
     test(`AddressConflict of an address that another host has, ${when}, with its hardware address`, async () => {
       await client.ip("addr", "add", `${VIP}/32`, "dev", "eth0");
       const usedBy = await macOf(client, "eth0");
-      await speakers.compete([{ address: VIP, ranked, prober: "node1" }]);
+      for (const ranked of entries)
+        await speakers.compete([{ address: VIP, ranked, prober: "node1" }]);
       await eventually(async () => {
         const { owners } = await speakers.node(1).state();
         expect(owners).toEqual([expect.objectContaining({ address: VIP, usedBy })]);
