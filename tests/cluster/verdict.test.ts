@@ -426,8 +426,8 @@ describeWith("netns", "nft")("the verdict", () => {
       async () => {
         await using stranger = await cluster.host();
         await stranger.exec(["ip", "addr", "add", `${ADDRESS}/32`, "dev", "eth0"]);
-        const { stdout } = await stranger.exec(["cat", "/sys/class/net/eth0/address"]);
-        const mac = stdout.trim();
+        const { stdout } = await stranger.exec(["ip", "-json", "link", "show", "eth0"]);
+        const mac = (JSON.parse(stdout) as { address: string }[])[0]?.address ?? "none";
         await cluster.apply(service("taken", "taken", asking));
         expect(await announced("taken", "AddressConflict")).toMatch(mac);
         const entry = { address: ADDRESS, hardwareAddress: mac };
