@@ -21,10 +21,10 @@ const KUBE_PROXY_PATIENCE_MS = 1_000;
 /** Where the kernel's settings and interfaces are found. */
 export interface Places {
   readonly settings: string;
-  readonly interfaces: string;
 }
 
-const PLACES: Places = { settings: "/proc/sys/net/ipv4/conf", interfaces: "/sys/class/net" };
+/** There is a folder here for each interface of our network; /sys may be that of another. */
+const PLACES: Places = { settings: "/proc/sys/net/ipv4/conf" };
 
 /** Remembers the virtual routers that were heard, until they fall silent. */
 export class RoutersHeard {
@@ -66,7 +66,7 @@ export async function gatherFacts(known: Known, places = PLACES): Promise<Speake
   const [arpIgnore, allFilter, hasIPVSInterface, kubeProxy] = await Promise.all([
     setting("all", "arp_ignore"),
     setting("all", "rp_filter"),
-    exists(`${places.interfaces}/kube-ipvs0`),
+    exists(`${places.settings}/kube-ipvs0`),
     askKubeProxy(),
   ]);
   const reported = await Promise.all(

@@ -132,12 +132,12 @@ describeWith("netns", "nft")("an installation on the cluster", () => {
     "says what its speakers find out about their nodes",
     async () => {
       const [first] = cluster.nodes;
+      await first?.exec(["sysctl", "-w", "net.ipv4.conf.all.arp_ignore=0"]);
       await first?.exec(["ip", "link", "add", KUBE_IPVS, "type", "bridge"]);
       const found = await condition("PreflightPassed", "False", "StrictARPOff");
       expect(found.message).toContain("on node node1:");
       await first?.exec(["sysctl", "-w", "net.ipv4.conf.all.arp_ignore=1"]);
       await condition("PreflightPassed", "True", "NothingFound");
-      await first?.exec(["sysctl", "-w", "net.ipv4.conf.all.arp_ignore=0"]);
       await first?.exec(["ip", "link", "del", KUBE_IPVS]);
 
       const host = await cluster.host();

@@ -43,7 +43,7 @@ describe("the facts of a node", () => {
     await write("conf/all/arp_ignore", "1\n");
     await write("conf/all/rp_filter", "1\n");
     await write("conf/eth1/rp_filter", "2\n");
-    await write("net/kube-ipvs0/address", "");
+    await write("conf/kube-ipvs0/rp_filter", "0\n");
   });
   afterAll(async () => rm(folder, { recursive: true }));
 
@@ -59,7 +59,7 @@ describe("the facts of a node", () => {
         virtualRouters: [router],
         keys: ["0000000a"],
       },
-      { settings: join(folder, "conf"), interfaces: join(folder, "net") },
+      { settings: join(folder, "conf") },
     );
     expect(facts).toEqual({
       node: "node-1",
@@ -76,7 +76,7 @@ describe("the facts of a node", () => {
   });
 
   test("are harmless where there is nothing to read", async () => {
-    const nowhere = { settings: "/nowhere", interfaces: "/nowhere" };
+    const nowhere = { settings: "/nowhere" };
     const known = { node: "node-1", interfaces: [], virtualRouters: [], keys: [] };
     expect(await gatherFacts(known, nowhere)).toMatchObject({
       arpIgnore: 0,
