@@ -606,7 +606,7 @@ function unavailable(state: AddressState, service: string): Refusal | undefined 
   const { address, quarantined, rest, lingerers } = state;
   if (state.occupancy.termsOf(service) !== undefined) return undefined;
   if (quarantined) {
-    const message = `${address} is quarantined because another host on the LAN uses it`;
+    const message = `${address} is quarantined because another host on the LAN uses it: remove that host, then take the address out of status.quarantined of the pool`;
     return refuse("AddressConflict", message);
   }
   const lingerer = [...(lingerers ?? [])].find((other) => other !== service);

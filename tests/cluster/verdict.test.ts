@@ -438,11 +438,18 @@ describeWith("netns", "nft")("the verdict", () => {
         await cluster.kubectl(["-n", NAMESPACE, "delete", "service", "taken"]);
         await cluster.apply(service("next", "taken"));
         expect(await waitForAddresses(cluster, "next", 1, NAMESPACE)).toEqual(["172.30.2.33"]);
-        // Who insists gets it, and it is announced once the host has gone; then the mark goes too.
+        // Who insists does not get it either, until a person lifts the mark.
         await cluster.apply(service("taken", "taken", asking));
         await announced("taken", "AddressConflict");
+        const lift = [{ op: "remove", path: "/status/quarantined" }];
+        await cluster.kubectl([
+          ...["-n", PRODUCT_NAMESPACE, "patch", "addresspool", "verdict-taken"],
+          ...["--subresource=status", "--type=json", `--patch=${JSON.stringify(lift)}`],
+        ]);
+        expect(await waitForAddresses(cluster, "taken", 1, NAMESPACE)).toEqual([ADDRESS]);
+        await waitFor("the mark again", PATIENCE, async () => (await quarantined()).length > 0);
         await stranger.exec(["ip", "addr", "del", `${ADDRESS}/32`, "dev", "eth0"]);
-        // It is asked for again after RATE_LIMIT_INTERVAL, a minute (RFC 5227 §2.1.1), and not in a hurry.
+        // The speaker asks again after a while: no hurry with an address that others have.
         await announced("taken", "Announced", 150);
         await waitFor("no quarantine", PATIENCE, async () => (await quarantined()).length === 0);
       },
