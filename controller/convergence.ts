@@ -113,6 +113,18 @@ export class Convergence {
     this.#marked.add(key);
   }
 
+  /**
+   * Takes what a write on top of version `base` answered. If something else has been observed since,
+   * that is this version, or a newer one, or the end of the Service: the answer came late.
+   * @returns whether it was taken
+   */
+  observeWritten(service: ServiceObject, base: string | undefined, now: number): boolean {
+    const known = this.#cases.get(keyOf(service))?.service.metadata;
+    if (known === undefined || known.resourceVersion !== base) return false;
+    this.observe(service, now);
+    return true;
+  }
+
   /** Lets a Service that is gone go, with everything it had. */
   forget(key: string, now: number): void {
     this.#cases.delete(key);

@@ -288,11 +288,10 @@ export class Leader {
     }
   }
 
-  /** Takes a version of a Service that is newer than the watch's. */
-  #takeNewer(service: TrimmedService, outrun: string | undefined): void {
-    const key = keyOfObject(service);
-    if (outrun !== undefined) this.#outrun.set(key, outrun);
-    this.#convergence.observe(service, this.#now());
+  /** Takes what a write on top of version `base` answered, unless the watch was faster. */
+  #takeNewer(written: TrimmedService, base: string | undefined): void {
+    if (!this.#convergence.observeWritten(written, base, this.#now())) return;
+    if (base !== undefined) this.#outrun.set(keyOfObject(written), base);
     this.#schedule();
   }
 

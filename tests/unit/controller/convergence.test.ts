@@ -58,6 +58,43 @@ function change(world: World, name: string, options: ServiceOptions): void {
   world.rest();
 }
 
+describe("an answer to a write that comes after the watch", () => {
+  const late = (): { subject: World; answer: ServiceObject; base: string | undefined } => {
+    const subject = world([POOL], service("one"));
+    const answer = subject.services.get("default/one")!;
+    const base = "before the write";
+    return { subject, answer, base };
+  };
+
+  test("does not take back what somebody has changed meanwhile", () => {
+    const { subject, answer, base } = late();
+    change(subject, "one", { spec: { loadBalancerIP: "10.0.0.5" } });
+    const newest = subject.controller.service("default/one");
+    expect(subject.controller.observeWritten(answer, base, 0)).toBe(false);
+    expect(subject.controller.service("default/one")).toBe(newest);
+  });
+
+  test("does not bring back a Service that was deleted meanwhile", () => {
+    const { subject, answer, base } = late();
+    subject.remove("default/one");
+    expect(subject.controller.observeWritten(answer, base, 0)).toBe(false);
+    expect(subject.controller.service("default/one")).toBeUndefined();
+    subject.put(service("two"));
+    subject.rest();
+    expect(subject.shown("default/two")).toEqual(["10.0.0.0"]);
+  });
+
+  test("is taken when nothing else was seen", () => {
+    const subject = world([POOL], service("one"));
+    const known = subject.controller.service("default/one")!;
+    const { resourceVersion } = known.metadata;
+    const metadata = { ...known.metadata, resourceVersion: "9999" };
+    const answer = { ...known, metadata };
+    expect(subject.controller.observeWritten(answer, resourceVersion, 0)).toBe(true);
+    expect(subject.controller.service("default/one")).toBe(answer);
+  });
+});
+
 describe("a new Service", () => {
   test("gets the lowest address, the pool's name, two conditions, a verdict and one event", () => {
     const subject = world([POOL], service("one"));
