@@ -1,7 +1,7 @@
 /** How fast addresses are found, beside MetalLB's allocator. FULL=1 waits for the peer's /18, too. */
-import type { PoolConfig } from "../api/rendered-config.ts";
 import { Allocator, type AddressRequest } from "../controller/allocator.ts";
 import { readPools } from "../controller/pool.ts";
+import { poolConfig } from "../tests/support/builders.ts";
 import { buildPeer, peerAllocates } from "./controller/peer.ts";
 import { report, type Figure } from "./support/report.ts";
 
@@ -20,21 +20,7 @@ interface Task {
 }
 
 function allocatorOf({ cidr }: Task): Allocator {
-  const config: PoolConfig = {
-    name: "pool",
-    protocol: "layer2",
-    addresses: [cidr],
-    "auto-assign": true,
-    "avoid-buggy-ips": false,
-    priority: 0,
-    namespaces: [],
-    "namespace-selectors": [],
-    "service-selectors": [],
-    "cooldown-seconds": 0,
-    "node-selectors": [],
-    interfaces: [],
-    "announce-from": "AllNodes",
-  };
+  const config = poolConfig("pool", [cidr], { "announce-from": "AllNodes" });
   const allocator = new Allocator();
   allocator.setPools(readPools([config]).pools);
   return allocator;

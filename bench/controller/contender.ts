@@ -6,7 +6,7 @@ import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { formatRenderedConfig } from "../../api/rendered-config.ts";
-import { renderedConfig } from "../../tests/support/builders.ts";
+import { poolConfig, renderedConfig } from "../../tests/support/builders.ts";
 import type { ControlPlane } from "../../tests/support/control-plane.ts";
 import { eventually } from "../../tests/support/eventually.ts";
 import { bundle } from "../../tools/image/bundle.ts";
@@ -44,26 +44,10 @@ export async function ours(plane: ControlPlane): Promise<Contender> {
   await plane.kubectl("apply", "-k", join(TREE, "config/crd"));
   await plane.kubectl("apply", "-f", join(TREE, "config/rbac/controller.yaml"));
   const config = formatRenderedConfig(
-    renderedConfig(
-      [
-        {
-          name: "pool",
-          protocol: "layer2",
-          addresses: [...ADDRESSES],
-          "auto-assign": true,
-          "avoid-buggy-ips": false,
-          priority: 0,
-          namespaces: [],
-          "namespace-selectors": [],
-          "service-selectors": [],
-          "cooldown-seconds": 0,
-          "node-selectors": [],
-          interfaces: [],
-          "announce-from": "AllNodes",
-        },
-      ],
-      { "log-level": "warn", "load-balancer-class": loadBalancerClass },
-    ),
+    renderedConfig([poolConfig("pool", ADDRESSES, { "announce-from": "AllNodes" })], {
+      "log-level": "warn",
+      "load-balancer-class": loadBalancerClass,
+    }),
   );
   const path = `/api/v1/namespaces/${NAMESPACE}/configmaps`;
   const metadata = { name: "config", namespace: NAMESPACE };

@@ -1,4 +1,5 @@
 /** The controller under fire: many Services, random users, and SIGKILL at random. */
+import { poolConfig } from "../support/builders.ts";
 import { afterAll, beforeAll, expect, jest, test } from "@jest/globals";
 import { ControlPlane, UP_TIMEOUT_MS } from "../support/control-plane.ts";
 import { eventually } from "../support/eventually.ts";
@@ -7,7 +8,6 @@ import {
   addressesOf,
   ControllerProcess,
   installController,
-  poolConfig,
   User,
   type SeenService,
 } from "./controller-process.ts";

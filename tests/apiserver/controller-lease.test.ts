@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from "@jest/globals";
 import { setTimeout as delay } from "node:timers/promises";
-import { NAMESPACE } from "../support/builders.ts";
+import { NAMESPACE, poolConfig } from "../support/builders.ts";
 import { ControlPlane, UP_TIMEOUT_MS, type AuditEvent } from "../support/control-plane.ts";
 import { eventually } from "../support/eventually.ts";
 import { describeWith } from "../support/requirements.ts";
@@ -8,7 +8,6 @@ import {
   addressesOf,
   ControllerProcess,
   installController,
-  poolConfig,
   User,
   type SeenService,
 } from "./controller-process.ts";

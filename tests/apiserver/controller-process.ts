@@ -87,30 +87,6 @@ export class ControllerProcess implements AsyncDisposable {
   }
 }
 
-/** A pool of the rendered configuration with nothing but defaults. */
-export function poolConfig(
-  name: string,
-  addresses: readonly string[],
-  more: Partial<PoolConfig> = {},
-): PoolConfig {
-  return {
-    name,
-    protocol: "layer2",
-    addresses: [...addresses],
-    "auto-assign": true,
-    "avoid-buggy-ips": false,
-    priority: 0,
-    namespaces: [],
-    "namespace-selectors": [],
-    "service-selectors": [],
-    "cooldown-seconds": 0,
-    "node-selectors": [],
-    interfaces: [],
-    "announce-from": "EndpointNodes",
-    ...more,
-  };
-}
-
 type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
 /** An event as a test looks at it. */

@@ -8,11 +8,11 @@ import { createLogger } from "../../kubernetes/logging.ts";
 import { Metrics } from "../../kubernetes/metrics.ts";
 import type { Program } from "../../kubernetes/program.ts";
 import { Shutdown } from "../../kubernetes/shutdown.ts";
-import { NAMESPACE } from "../support/builders.ts";
+import { NAMESPACE, poolConfig } from "../support/builders.ts";
 import { ControlPlane, UP_TIMEOUT_MS } from "../support/control-plane.ts";
 import { eventually } from "../support/eventually.ts";
 import { describeWith } from "../support/requirements.ts";
-import { installController, poolConfig, User } from "./controller-process.ts";
+import { installController, User } from "./controller-process.ts";
 
 jest.setTimeout(120_000);
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, jest, test } from "@jest/globals";
-import { NAMESPACE } from "../support/builders.ts";
+import { NAMESPACE, poolConfig } from "../support/builders.ts";
 import { ControlPlane, UP_TIMEOUT_MS } from "../support/control-plane.ts";
 import { eventually } from "../support/eventually.ts";
 import { describeWith } from "../support/requirements.ts";
@@ -8,7 +8,6 @@ import {
   ControllerProcess,
   installController,
   L2_STATUSES,
-  poolConfig,
   User,
 } from "./controller-process.ts";
 

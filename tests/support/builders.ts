@@ -66,6 +66,30 @@ export function addressPool(
   return build(object, modifiers);
 }
 
+/** A pool of the rendered configuration with nothing but defaults. */
+export function poolConfig(
+  name: string,
+  addresses: readonly string[],
+  more: Partial<PoolConfig> = {},
+): PoolConfig {
+  return {
+    name,
+    protocol: "layer2",
+    addresses: [...addresses],
+    "auto-assign": true,
+    "avoid-buggy-ips": false,
+    priority: 0,
+    namespaces: [],
+    "namespace-selectors": [],
+    "service-selectors": [],
+    "cooldown-seconds": 0,
+    "node-selectors": [],
+    interfaces: [],
+    "announce-from": "EndpointNodes",
+    ...more,
+  };
+}
+
 /** A rendered configuration with these pools and nothing else but defaults. */
 export function renderedConfig(
   pools: readonly PoolConfig[],

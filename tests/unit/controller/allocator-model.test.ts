@@ -4,7 +4,8 @@ import type { PoolConfig } from "../../../api/rendered-config.ts";
 import { Allocator, type AddressRequest, type Assignment } from "../../../controller/allocator.ts";
 import { address, type Address } from "../../../packet/address/address.ts";
 import { NaiveAllocator, type Outcome } from "./naive-allocator.ts";
-import { poolConfig, pools, request } from "./objects.ts";
+import { poolConfig } from "../../support/builders.ts";
+import { pools, request } from "./objects.ts";
 
 /** Blocks that pools are made of; no two overlap. */
 const BLOCKS = [

@@ -7,7 +7,8 @@ import {
   type Assignment,
 } from "../../../controller/allocator.ts";
 import { address, type Address } from "../../../packet/address/address.ts";
-import { poolConfig, pools, request } from "./objects.ts";
+import { poolConfig } from "../../support/builders.ts";
+import { pools, request } from "./objects.ts";
 
 function allocator(...configs: readonly PoolConfig[]): Allocator {
   const made = new Allocator();

@@ -10,7 +10,8 @@ import {
 } from "../../../controller/service.ts";
 import { familyOf } from "../../../packet/address/address.ts";
 import { addressesOf, compatible } from "./naive-allocator.ts";
-import { poolConfig, service } from "./objects.ts";
+import { poolConfig } from "../../support/builders.ts";
+import { service } from "./objects.ts";
 import { World } from "./world.ts";
 
 const NAMES = ["a", "b", "c", "d", "e", "f", "g"];

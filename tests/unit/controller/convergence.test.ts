@@ -9,7 +9,8 @@ import {
   type ServiceObject,
 } from "../../../controller/service.ts";
 import { address } from "../../../packet/address/address.ts";
-import { poolConfig, service, type ServiceOptions } from "./objects.ts";
+import { poolConfig } from "../../support/builders.ts";
+import { service, type ServiceOptions } from "./objects.ts";
 import { World } from "./world.ts";
 
 const POOL = poolConfig("a", ["10.0.0.0/29", "fd00::/125"]);

@@ -5,30 +5,7 @@ import { readPools, type Pool } from "../../../controller/pool.ts";
 import { PREFIX, type ServiceObject } from "../../../controller/service.ts";
 import type { SharingTerms } from "../../../controller/sharing.ts";
 import type { Family } from "../../../packet/address/address.ts";
-
-/** A pool of the rendered configuration with nothing but defaults. */
-export function poolConfig(
-  name: string,
-  addresses: readonly string[],
-  more: Partial<PoolConfig> = {},
-): PoolConfig {
-  return {
-    name,
-    protocol: "layer2",
-    addresses: [...addresses],
-    "auto-assign": true,
-    "avoid-buggy-ips": false,
-    priority: 0,
-    namespaces: [],
-    "namespace-selectors": [],
-    "service-selectors": [],
-    "cooldown-seconds": 0,
-    "node-selectors": [],
-    interfaces: [],
-    "announce-from": "EndpointNodes",
-    ...more,
-  };
-}
+import { poolConfig } from "../../support/builders.ts";
 
 /** Reads pools that must be good. */
 export function pools(...configs: readonly PoolConfig[]): readonly Pool[] {

@@ -9,7 +9,8 @@ import {
 } from "../../../controller/pool.ts";
 import { address } from "../../../packet/address/address.ts";
 import { formatRange, parsePoolEntry } from "../../../packet/address/range.ts";
-import { pool, poolConfig, pools } from "./objects.ts";
+import { poolConfig } from "../../support/builders.ts";
+import { pool, pools } from "./objects.ts";
 
 describe("entries of a pool", () => {
   for (const { name, entries, holds } of [

@@ -7,7 +7,8 @@ import { differs, poolStatus } from "../../../controller/pool-status.ts";
 import { Quarantine } from "../../../controller/quarantine.ts";
 import { Metrics } from "../../../kubernetes/metrics.ts";
 import { address } from "../../../packet/address/address.ts";
-import { poolConfig, pools, request, service } from "./objects.ts";
+import { poolConfig } from "../../support/builders.ts";
+import { pools, request, service } from "./objects.ts";
 
 const ONE = address("10.0.0.1");
 const CONFLICT = {

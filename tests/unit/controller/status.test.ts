@@ -10,8 +10,8 @@ import type { Service } from "../../../kubernetes/resources.ts";
 import type { AddressObservation, ServiceL2Status } from "../../../api/service-l2-status.ts";
 import { formatRenderedConfig } from "../../../api/rendered-config.ts";
 import { address } from "../../../packet/address/address.ts";
-import { addressPool, renderedConfig } from "../../support/builders.ts";
-import { poolConfig, service } from "./objects.ts";
+import { poolConfig, addressPool, renderedConfig } from "../../support/builders.ts";
+import { service } from "./objects.ts";
 
 const NOW = new Date("2026-01-02T03:04:05.678Z");
 const GRANTED: Decision = {

@@ -4,7 +4,8 @@
  */
 import { describe, expect, test } from "@jest/globals";
 import { publishedBy, readRequest, type ServiceObject } from "../../../controller/service.ts";
-import { poolConfig, service, type ServiceOptions } from "./objects.ts";
+import { poolConfig } from "../../support/builders.ts";
+import { service, type ServiceOptions } from "./objects.ts";
 import { World } from "./world.ts";
 
 const POOLS = [

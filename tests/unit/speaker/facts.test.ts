@@ -10,6 +10,7 @@ import {
   type NodeView,
   type ServiceView,
 } from "../../../speaker/facts.ts";
+import { poolConfig } from "../../support/builders.ts";
 
 const service = (spec: object, ...ips: string[]): ServiceView => ({
   spec: { type: "LoadBalancer", ...spec },
@@ -142,21 +143,7 @@ describe("facts about a Service", () => {
 });
 
 describe("the pool of an address", () => {
-  const pool = (name: string, ...addresses: string[]): PoolConfig => ({
-    name,
-    protocol: "layer2",
-    addresses,
-    "auto-assign": true,
-    "avoid-buggy-ips": false,
-    priority: 0,
-    namespaces: [],
-    "namespace-selectors": [],
-    "service-selectors": [],
-    "cooldown-seconds": 0,
-    "node-selectors": [],
-    interfaces: [],
-    "announce-from": "EndpointNodes",
-  });
+  const pool = (name: string, ...addresses: string[]): PoolConfig => poolConfig(name, addresses);
   const index = new PoolIndex([
     pool("a", "192.0.2.64/28", "192.0.2.10"),
     pool("b", "192.0.2.20-192.0.2.30", "2001:db8::/64"),

@@ -1,5 +1,4 @@
 import { beforeEach, describe, expect, test } from "@jest/globals";
-import type { RenderedConfig } from "../../../api/rendered-config.ts";
 import type { EndpointSlice, Node, Service } from "../../../kubernetes/resources.ts";
 import { byServiceName, IndexedStore } from "../../../kubernetes/store.ts";
 import { address } from "../../../packet/address/address.ts";
@@ -8,35 +7,16 @@ import { announceableAddresses } from "../../../speaker/facts.ts";
 import { SpeakerReconciler } from "../../../speaker/reconcile.ts";
 import type { Command, MemberNews } from "../../../speaker/thread-protocol.ts";
 import { SpeakerView, standingOf } from "../../../speaker/view.ts";
+import { poolConfig, renderedConfig } from "../../support/builders.ts";
 
 const VIP = address("192.168.100.200"); // order by rank: node3, node2, node1
-const CONFIG: RenderedConfig = {
-  "address-pools": [
-    {
-      name: "pool",
-      protocol: "layer2",
-      addresses: ["192.168.100.0/24"],
-      "auto-assign": true,
-      "avoid-buggy-ips": false,
-      priority: 0,
-      namespaces: [],
-      "namespace-selectors": [],
-      "service-selectors": [],
-      "cooldown-seconds": 0,
-      "node-selectors": [],
-      interfaces: [],
-      "announce-from": "EndpointNodes",
-    },
-  ],
-  "log-level": "info",
-  "load-balancer-class": "",
-  "ignore-exclude-load-balancers": false,
+const CONFIG = renderedConfig([poolConfig("pool", ["192.168.100.0/24"])], {
   "excluded-interfaces": ["^docker"],
   "failure-detection": { "interval-milliseconds": 200, multiplier: 5 },
   "announcement-refresh-seconds": 120,
   "witness-addresses": ["192.168.100.1", "nonsense"],
   rebalance: { generation: 7, rollout: "", request: "" },
-};
+});
 
 const node = (name: string, labels: Record<string, string> = {}): Node => ({
   metadata: { name, labels },
