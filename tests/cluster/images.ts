@@ -14,6 +14,13 @@ import { run } from "./command.ts";
 
 /** Image of the backend that tests and the demonstration use (tests/cluster/go/web). */
 export const WEB_IMAGE = "test.local/web:1";
+/** Container that serves {@link WEB_IMAGE} on port 8080 and is looked at each second. */
+export const WEB_CONTAINER = {
+  name: "web",
+  image: WEB_IMAGE,
+  imagePullPolicy: "Never",
+  readinessProbe: { httpGet: { path: "/healthz", port: 8080 }, periodSeconds: 1 },
+};
 /** Image of the pod sandbox. */
 export const PAUSE_IMAGE = "test.local/pause:1";
 

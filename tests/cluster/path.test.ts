@@ -13,7 +13,7 @@ import {
   waitForAnswer,
 } from "./product.ts";
 import { waitFor } from "./wait.ts";
-import { WEB_IMAGE } from "./images.ts";
+import { WEB_CONTAINER } from "./images.ts";
 
 const NAMESPACE = "path-test";
 const MINUTE = 60_000;
@@ -51,14 +51,7 @@ const BACKEND = {
       metadata: { labels: { app: "web" } },
       spec: {
         terminationGracePeriodSeconds: 0,
-        containers: [
-          {
-            name: "web",
-            image: WEB_IMAGE,
-            imagePullPolicy: "Never",
-            readinessProbe: { httpGet: { path: "/healthz", port: 8080 }, periodSeconds: 1 },
-          },
-        ],
+        containers: [WEB_CONTAINER],
       },
     },
   },

@@ -4,7 +4,7 @@ import { describeWith } from "../support/requirements.ts";
 import { Cluster } from "./cluster.ts";
 import { run } from "./command.ts";
 import { PRODUCT_IMAGE } from "./for-tests.ts";
-import { WEB_IMAGE } from "./images.ts";
+import { WEB_CONTAINER } from "./images.ts";
 import type { LanHost } from "./lan.ts";
 import { tagImage } from "./olm-images.ts";
 import {
@@ -94,14 +94,7 @@ describeWith(
             metadata: { labels: { app: "web" } },
             spec: {
               terminationGracePeriodSeconds: 0,
-              containers: [
-                {
-                  name: "web",
-                  image: WEB_IMAGE,
-                  imagePullPolicy: "Never",
-                  readinessProbe: { httpGet: { path: "/healthz", port: 8080 }, periodSeconds: 1 },
-                },
-              ],
+              containers: [WEB_CONTAINER],
             },
           },
         },

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import type { Verdict } from "../../speaker/verdict.ts";
 import { describeWith } from "../support/requirements.ts";
 import { Cluster, type ClusterNode } from "./cluster.ts";
-import { WEB_IMAGE } from "./images.ts";
+import { WEB_CONTAINER } from "./images.ts";
 import type { LanHost } from "./lan.ts";
 import {
   PRODUCT_NAMESPACE,
@@ -49,14 +49,7 @@ const POOLS = [
 const POD = {
   terminationGracePeriodSeconds: 0,
   tolerations: [{ operator: "Exists" }],
-  containers: [
-    {
-      name: "web",
-      image: WEB_IMAGE,
-      imagePullPolicy: "Never",
-      readinessProbe: { httpGet: { path: "/healthz", port: 8080 }, periodSeconds: 1 },
-    },
-  ],
+  containers: [WEB_CONTAINER],
 };
 
 const BACKEND = {

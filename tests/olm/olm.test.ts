@@ -6,7 +6,7 @@ import { describeWith } from "../support/requirements.ts";
 import { Cluster } from "../cluster/cluster.ts";
 import { run } from "../cluster/command.ts";
 import { buildProductImage, PRODUCT_IMAGE } from "../cluster/for-tests.ts";
-import { WEB_IMAGE } from "../cluster/images.ts";
+import { WEB_CONTAINER } from "../cluster/images.ts";
 import type { LanHost } from "../cluster/lan.ts";
 import { buildImage, importByDigest, tagImage } from "../cluster/olm-images.ts";
 import { CATALOG, Olm, OLM_NAMESPACE } from "../cluster/olm-install.ts";
@@ -76,14 +76,7 @@ const BACKEND = {
       metadata: { labels: { app: "web" } },
       spec: {
         terminationGracePeriodSeconds: 0,
-        containers: [
-          {
-            name: "web",
-            image: WEB_IMAGE,
-            imagePullPolicy: "Never",
-            readinessProbe: { httpGet: { path: "/healthz", port: 8080 }, periodSeconds: 1 },
-          },
-        ],
+        containers: [WEB_CONTAINER],
       },
     },
   },
