@@ -63,6 +63,7 @@ class Tap {
 }
 
 class Speaker {
+  readonly name: Name;
   readonly answered = new Set<Address>();
   readonly troubles: string[] = [];
   readonly conversation: Conversation;
@@ -70,6 +71,7 @@ class Speaker {
   changes = 0;
 
   constructor(name: Name, port: number, tap: number) {
+    this.name = name;
     const change = (todo: (each: Address) => void) => (addresses: readonly Address[]) => {
       this.changes++;
       addresses.forEach(todo);
@@ -145,7 +147,11 @@ beforeAll(async () => {
   ];
   await eventually(
     () => {
-      expect(speakers.filter(({ answered }) => answered.has(VIP))).toHaveLength(1);
+      const answering = speakers.filter(({ answered }) => answered.has(VIP));
+      expect(answering).toHaveLength(1);
+      // The one that does not answer must have heard who does: it would learn it in the middle of a test.
+      for (const { conversation } of speakers)
+        expect(conversation.protocol.view(VIP).owner).toBe(answering[0]?.name);
       for (const { conversation } of speakers)
         for (const name of NAMES) expect(conversation.protocol.roster.isLive(name)).toBe(true);
       // of the joining, and of some beats
