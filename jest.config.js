@@ -27,11 +27,11 @@ const configuration = {
   projects: [
     project("unit"),
     project("simulation", {
-      testMatch: ["<rootDir>/tests/simulation/{cases,wire,schedules-*,large}.test.ts"],
+      testMatch: ["<rootDir>/tests/simulation/{cases,wire,schedules}.test.ts"],
     }),
     // the same schedules and more of them with SOAK, and the planted bugs
     project("schedules", {
-      testMatch: ["<rootDir>/tests/simulation/{schedules-*,large,mutants}.test.ts"],
+      testMatch: ["<rootDir>/tests/simulation/{schedules,mutants}.test.ts"],
     }),
     project("link"),
     project("apiserver"),

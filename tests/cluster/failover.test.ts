@@ -2,8 +2,8 @@
  * Failover on the real cluster. What is asserted is what holds on a slow machine too; what was
  * measured is printed for each case, and judged by `make bench-failover`.
  *
- * `FAILOVER=full` adds the cases that need a quiet machine or take long. `SOAK=1` (`make soak`) lasts longer: two minutes of loss, faults of every kind for two nodes, half an
- * hour of rest and five minutes of main threads that stand still.
+ * `SOAK=1` (`make soak`) lasts longer: two minutes of loss, faults of every kind for two nodes, half
+ * an hour of rest and five minutes of main threads that stand still.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
@@ -28,7 +28,6 @@ import { waitFor } from "./wait.ts";
 
 const MINUTE = 60_000;
 const SOAK = process.env["SOAK"] === "1";
-const FULL = SOAK || process.env["FAILOVER"] === "full";
 const FAMILY = (process.env["IP_FAMILY"] ?? "dual") as IPFamily;
 const POOL = "failover-test";
 
@@ -52,11 +51,6 @@ const METALLB = {
   metadata: { name: "metallb", namespace: PRODUCT_NAMESPACE },
   spec: {},
 };
-
-/** A case of the full run. */
-function testInFull(name: string, body: () => Promise<void>, timeoutMs: number): void {
-  if (FULL) test(name, body, timeoutMs);
-}
 
 /** Waits until something answers at a port. */
 async function waitForPort(client: LanHost, address: string, port: number): Promise<void> {
@@ -145,8 +139,7 @@ describeWith(
 
   for (const { title, fail, mend } of FAULTS)
     for (const api of [true, false])
-      // a node that is only cut off comes back while the API server is still away
-      (api || title !== FAULTS[0]?.title ? test : testInFull)(
+      test(
         `when ${title}${api ? "" : " while the API server is down"}, another node answers, and goes on when it is back`,
         async () => {
           const before = await scene.gather();
@@ -167,7 +160,7 @@ describeWith(
         6 * MINUTE,
       );
 
-  testInFull(
+  test(
     "when the owner's speaker is frozen, another node answers, and it alone when the frozen one wakes",
     async () => {
       const before = await scene.gather();
@@ -201,7 +194,7 @@ describeWith(
     4 * MINUTE,
   );
 
-  testInFull(
+  test(
     "when the owner and its successor fail at once, the last node answers",
     async () => {
       const before = await scene.gather();
@@ -234,7 +227,7 @@ describeWith(
     (SOAK ? 12 : 4) * MINUTE,
   );
 
-  testInFull(
+  test(
     "when the nodes are parted, each part has one that answers, and after that there is one again",
     async () => {
       const before = await scene.gather();
@@ -334,7 +327,7 @@ describeWith(
     6 * MINUTE,
   );
 
-  testInFull(
+  test(
     "when the owner is drained, what needs a backend there moves, and the rest stays",
     async () => {
       const before = await scene.gather();
@@ -406,7 +399,7 @@ describeWith(
     3 * MINUTE,
   );
 
-  testInFull(
+  test(
     "what strangers on the LAN send to speakers changes nothing, and the key is told nobody",
     async () => {
       const owner = await scene.gather();
@@ -425,11 +418,12 @@ describeWith(
       // at least so many that they cannot all be lost; how many exactly, tests/link/hostile.test.ts says
       await waitFor("strangers' datagrams counted", 30, async () => {
         const after = await metrics.refusals(target);
-        return ["dropped replayed", "truncated", "foreign", "unknown-key", "bad-tag"].every(
-          (reason) => {
-            return (after.get(reason) ?? 0) - (before.get(reason) ?? 0) >= 10;
-          },
+        const reasons = ["dropped replayed", "truncated", "foreign", "unknown-key", "bad-tag"];
+        const counted = reasons.map(
+          (reason) => [reason, (after.get(reason) ?? 0) - (before.get(reason) ?? 0)] as const,
         );
+        if (counted.some(([, count]) => count < 10)) throw new Error(JSON.stringify(counted));
+        return true;
       });
       for (const { owners, answerers } of findings) {
         expect(owners).toEqual([owner.name]);
@@ -444,7 +438,7 @@ describeWith(
     4 * MINUTE,
   );
 
-  testInFull(
+  test(
     "Services that share an address are reached at one node, and move together",
     async () => {
       const [, address] = SHARED;
@@ -484,17 +478,18 @@ describeWith(
       } finally {
         await before.restoreLink();
       }
+      await before.waitReady();
+      for (const port of [80, 81]) await waitForPort(scene.client, address, port);
       for (const probe of probes) {
         const { outages } = await probe.stop();
         expect(Math.max(...outages.map(({ outageMs }) => outageMs))).toBeLessThanOrEqual(OUTAGE_MS);
         expect(outages.every(({ ended }) => ended)).toBe(true);
       }
-      await before.waitReady();
     },
     3 * MINUTE,
   );
 
-  testInFull(
+  test(
     "five hundred addresses move at once",
     async () => {
       await scene.whole();

@@ -1,3 +1,0 @@
-import { declareSchedules } from "./schedules.ts";
-
-declareSchedules(1);
