@@ -97,14 +97,19 @@ export class Outbox {
     else messages.push(message);
   }
 
-  /** Has a message sent back to where something came from that is not yet known to be `to`. */
-  sendBack(to: string, endpoint: Endpoint, message: Message): void {
+  /** Has a message sent to an endpoint that is not known to be `to`'s, or not yet. */
+  sendTo(to: string, endpoint: Endpoint, message: Message): void {
     this.#direct.push({ to, endpoint, messages: [message] });
+  }
+
+  /** Nothing is to be sent, as after most steps. */
+  get isEmpty(): boolean {
+    return this.#waiting.size === 0 && this.#direct.length === 0;
   }
 
   /** Takes out everything, grouped into datagrams; without endpoint: wherever the member is. */
   *take(): Generator<{ to: string; endpoint?: Endpoint; messages: readonly Message[] }> {
-    yield* this.#direct.splice(0);
+    if (this.#direct.length > 0) yield* this.#direct.splice(0);
     for (const [to, messages] of this.#waiting) {
       if (messages.length === 1) yield { to, messages };
       else for (const group of pack(messages)) yield { to, messages: group };
@@ -156,8 +161,15 @@ export function count(context: Context, name: string, by = 1): void {
 /** Picks up to `wanted` different elements by chance. */
 export function sample<T>(from: readonly T[], wanted: number, random: () => number): T[] {
   const count = Math.min(wanted, from.length);
-  const picked = new Set<number>();
+  const places: number[] = [];
+  const picked: T[] = [];
   // Few of many are wanted as a rule: drawing again what was drawn costs less than a copy.
-  while (picked.size < count) picked.add(Math.floor(random() * from.length));
-  return [...picked].flatMap((place) => from[place] ?? []);
+  while (places.length < count) {
+    const place = Math.floor(random() * from.length);
+    if (places.includes(place)) continue;
+    places.push(place);
+    const element = from[place];
+    if (element !== undefined) picked.push(element);
+  }
+  return picked;
 }

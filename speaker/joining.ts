@@ -38,6 +38,8 @@ export interface JoinHost {
   /** Takes the life of a record as running now, and the record with it. */
   accept(record: MemberRecord): void;
   heardAt(name: string): number;
+  /** Where datagrams for a node go. */
+  endpointOf(name: string): Endpoint | undefined;
   compare(name: string): void;
   agrees(name: string, beat: Beat): boolean;
   /** Forgets a member that cannot be reached. */
@@ -131,6 +133,14 @@ export class Joining {
     return this.#hints.get(name)?.[0];
   }
 
+  /** Gives an endpoint that the API says, if that is not where datagrams for a node go anyway. */
+  elsewhere(name: string): Endpoint | undefined {
+    const usual = this.#host.endpointOf(name);
+    return this.#hints
+      .get(name)
+      ?.find(({ address, port }) => address !== usual?.address || port !== usual.port);
+  }
+
   /** Does what is due, and gives when to come back. */
   tick(): number {
     const { now } = this.#context;
@@ -151,14 +161,14 @@ export class Joining {
     const { outbox } = this.#context;
     const echo = hello.nonce;
     const welcome = this.#welcome(name, life);
-    outbox.sendBack(name, endpoint, { type: "challenge", echo, nonce: this.#nonce(), welcome });
+    outbox.sendTo(name, endpoint, { type: "challenge", echo, nonce: this.#nonce(), welcome });
   }
 
   /** Answers a packet of a life that is not accepted. */
   challenge({ name, life, endpoint }: Stranger): void {
     const { outbox } = this.#context;
     const welcome = this.#welcome(name, life);
-    outbox.sendBack(name, endpoint, { type: "challenge", echo: 0, nonce: this.#nonce(), welcome });
+    outbox.sendTo(name, endpoint, { type: "challenge", echo: 0, nonce: this.#nonce(), welcome });
   }
 
   /** Takes a Challenge: it proves its sender if it echoes my nonce, and wants an echo itself. */
@@ -169,7 +179,7 @@ export class Joining {
     if (this.#isFresh(challenge.echo)) this.#take(challenge.welcome);
     const welcome = this.#welcome(name, life);
     const response = { type: "response", echo: challenge.nonce, welcome } as const;
-    this.#context.outbox.sendBack(name, endpoint, response);
+    this.#context.outbox.sendTo(name, endpoint, response);
   }
 
   /** Takes a Response. */
@@ -301,20 +311,27 @@ export class Joining {
   }
 
   #sayHello(): void {
-    const { outbox, random, self } = this.#context;
+    const { random, self } = this.#context;
     const near = this.#hintRings.neighbours(self);
     const targets = new Set([...near, ...sample(this.#hintNames, 4, random)]);
     for (const lead of this.#leads) targets.add(lead.name);
     this.#leads = [];
     const nonce = this.#nonce();
-    for (const name of targets) {
-      outbox.send(name, { type: "hello", nonce, welcome: this.#welcome(name) });
-    }
+    for (const name of targets) this.#greet(name, nonce);
+  }
+
+  /** Also where the API says that a node is: it may have moved since somebody heard it. */
+  #greet(name: string, nonce: number): void {
+    const { outbox } = this.#context;
+    const hello: Hello = { type: "hello", nonce, welcome: this.#welcome(name) };
+    outbox.send(name, hello);
+    const elsewhere = this.elsewhere(name);
+    if (elsewhere !== undefined) outbox.sendTo(name, elsewhere, hello);
   }
 
   /** An active member greets nodes that it never met: both may have started alone. */
   #seek(): number {
-    const { now, timing, outbox, roster, random } = this.#context;
+    const { now, timing, roster, random } = this.#context;
     if (this.#hintNames.length === 0) return Infinity;
     if (now < this.#helloAt) return this.#helloAt;
     this.#helloAt = now + SEEK_INTERVALS * timing.interval;
@@ -323,9 +340,7 @@ export class Joining {
       return status === undefined || status === "joining";
     });
     const nonce = this.#nonce();
-    for (const name of sample(unmet, 2, random)) {
-      outbox.send(name, { type: "hello", nonce, welcome: this.#welcome(name) });
-    }
+    for (const name of sample(unmet, 2, random)) this.#greet(name, nonce);
     return this.#helloAt;
   }
 

@@ -600,6 +600,7 @@ export class Membership {
         return record === undefined ? undefined : this.#peerOf(record);
       },
       ownRecord: () => this.#own,
+      elsewhere: (name: string) => this.joining.elsewhere(name),
       wanted: () => this.#wantedNow(),
       beatFields: () => ({
         own: context.claims.digest(context.life),
@@ -660,6 +661,7 @@ export class Membership {
       ownRecord: () => this.#own,
       raiseEpoch: (known: number) => this.#raiseEpoch(known),
       accept: (record: MemberRecord) => this.#accept(record),
+      endpointOf: (name: string) => this.endpointOf(name),
       heardAt: (name: string) => this.#peers.get(name)?.heardAt ?? -Infinity,
       compare: (name: string) => this.gossip.compare(name),
       agrees: (name: string, beat: Beat) => this.gossip.agrees(name, beat),

@@ -399,6 +399,12 @@ export class Ownership {
 
   /** Emits what the step changed: stop first, then answer, then tell the LAN; claims go last. */
   #act(): void {
+    if (
+      this.#changed.size === 0 &&
+      this.#announce.size === 0 &&
+      this.#withdrawn.size + this.#activated.size === 0
+    )
+      return;
     const { actions } = this.#context;
     for (const [cause, addresses] of this.#withdrawn) {
       actions.push({ type: "withdraw", addresses, cause });

@@ -190,8 +190,8 @@ export class Protocol {
     wakeAt = Math.max(wakeAt, context.now + 0.5);
     this.#membership.expect(wakeAt);
     this.#send();
-    const actions = context.actions.splice(0);
-    return { actions, wakeAt };
+    if (context.actions.length === 0) return { actions: [], wakeAt };
+    return { actions: context.actions.splice(0), wakeAt };
   }
 
   /** Tells whether frames for an address are answered now. */
@@ -356,6 +356,7 @@ export class Protocol {
 
   #send(): void {
     const { outbox, actions, roster } = this.#context;
+    if (outbox.isEmpty) return;
     for (const { to, messages, endpoint = this.#membership.endpointOf(to) } of outbox.take()) {
       if (endpoint === undefined) continue;
       const keyIds = roster.get(to)?.keyIds ?? [];

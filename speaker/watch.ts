@@ -17,7 +17,7 @@ import { count, sample, type Context } from "./context.ts";
 import { Contact } from "./contact.ts";
 import type { Ask, Beat, Evidence, PingFor, PingResult, Standing } from "./messages.ts";
 import { Peer, type Suspicion, type Witness } from "./peer.ts";
-import type { MemberRecord } from "./roster.ts";
+import type { Endpoint, MemberRecord } from "./roster.ts";
 import {
   ANSWERING_MS,
   ASK_INTERVAL_MS,
@@ -44,6 +44,8 @@ export interface WatchHost {
   /** The name's peer, made anew if its life changed; undefined for strangers. */
   peer(name: string): Peer | undefined;
   ownRecord(): MemberRecord;
+  /** Where the API says that a member is, if that is not where it was last. */
+  elsewhere(name: string): Endpoint | undefined;
   /** Those to exchange beats with. */
   wanted(): readonly string[];
   beatFields(): Pick<Beat, "own" | "table" | "members" | "joining" | "versions">;
@@ -450,6 +452,7 @@ export class Watch {
   /**
    * Beats the neighbours that should be and are believed dead: so partitions find each other. Some
    * by chance as well: of a small part of the cluster no ideal neighbour may be on the same side.
+   * Each where it was last, and where the API says that it is: all may have moved meanwhile.
    */
   #heal(): void {
     const { now, timing, roster, self } = this.#context;
@@ -461,7 +464,11 @@ export class Watch {
     for (const name of new Set([...roster.idealNeighbours(self), ...some])) {
       if (roster.isLive(name)) continue;
       const isOld = now - roster.diedAt(name) > 600_000;
-      if (!isOld || this.#context.random() < 0.1) this.send(name, "beat");
+      if (isOld && this.#context.random() >= 0.1) continue;
+      this.send(name, "beat");
+      const elsewhere = this.#host.elsewhere(name);
+      if (elsewhere !== undefined)
+        this.#context.outbox.sendTo(name, elsewhere, this.#compose(name, "beat"));
     }
   }
 

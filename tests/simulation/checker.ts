@@ -11,6 +11,8 @@ import { rank, type Observer, type SimNode, type World } from "./world.ts";
 
 export class Violation extends Error {}
 
+const NONE: ReadonlySet<Address> = new Set();
+
 interface Awake {
   readonly since: number;
   heard: boolean;
@@ -77,7 +79,8 @@ export class Checker implements Observer {
   }
 
   /** Addresses that the step may have changed something about. */
-  #touched(node: SimNode, event: Event, actions: readonly Action[]): Set<Address> {
+  #touched(node: SimNode, event: Event, actions: readonly Action[]): ReadonlySet<Address> {
+    if (actions.length === 0 && event.type !== "packet") return NONE;
     const touched = new Set<Address>();
     for (const action of actions) {
       if (action.type === "activate" || action.type === "withdraw" || action.type === "owner") {

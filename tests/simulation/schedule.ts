@@ -34,9 +34,16 @@ export function addressNumber(i: number): Address {
     : (`192.0.${2 + Math.floor(i / OCTETS)}.${1 + (i % OCTETS)}` as Address);
 }
 
-/** Schedules of small clusters, of middle ones. */
+/** Schedules of small clusters, most of them of few nodes, as in the world. */
 export function smallSchedule(seed: number): ScheduleOptions {
-  return { seed, nodes: [1, 12], addresses: [1, 20], trouble: 10_000, total: 30_000, settle: 1500 };
+  return {
+    seed,
+    nodes: [1, whole(seeded(seed), 1, 12)],
+    addresses: [1, 20],
+    trouble: 10_000,
+    total: 30_000,
+    settle: 1500,
+  };
 }
 
 /** Schedules of 30 to 100 nodes. */
