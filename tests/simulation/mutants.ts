@@ -108,8 +108,14 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "the dead are never tried again",
     file: "watch.ts",
-    find: 'if (!isOld || this.#context.random() < 0.1) this.send(name, "beat");',
-    replace: "void isOld;",
+    find: "if (isOld && this.#context.random() >= 0.1) continue;",
+    replace: "if (isOld || name !== this.#context.self) continue;",
+  },
+  {
+    name: "the dead are tried only where they were",
+    file: "watch.ts",
+    find: "const elsewhere = this.#host.elsewhere(name);",
+    replace: "const elsewhere = this.#host.elsewhere(this.#context.self);",
   },
   {
     name: "nobody steps up for an heir that does not claim",
