@@ -224,7 +224,10 @@ async function leaderOf(plane: ControlPlane): Promise<string> {
   return (body as { spec?: { holderIdentity?: string } }).spec?.holderIdentity ?? "";
 }
 
-/** Seconds from the leader's end to an address that the stand-by gave, with all Services there are. */
+/**
+ * Seconds from the leader's end to an address that the stand-by gave, with all Services there are: it
+ * reads what each of them holds before it gives the first address.
+ */
 async function standby(plane: ControlPlane, us: Contender): Promise<Figure[]> {
   const seconds: Record<"SIGKILL" | "SIGSTOP", number[]> = { SIGKILL: [], SIGSTOP: [] };
   for (let round = 0; round < TAKEOVERS; round++) {
