@@ -572,23 +572,11 @@ test("10: endpoints move, seen 0 to 10 s apart, while the owner dies", () => {
   });
 });
 
-/** Every node gets another endpoint while none hears another: only the API can tell where they are. */
-function renumberApart(cluster: Cluster): void {
-  const { world } = cluster;
-  for (const node of world.nodes) world.lan.part.set(node, node.index);
-  cluster.run(5_000);
-  for (const [i, node] of world.nodes.entries()) node.renumber(`10.77.0.${i + 1}` as Address);
-  world.forgetHints();
-  for (const node of world.nodes) node.readApi();
-  cluster.run(1_000);
-  world.lan.heal();
-}
-
 for (const nodes of [2, 5])
   test(`10: all of ${nodes} move while none hears another, and find each other again`, () => {
     forSeeds(1260, 6, (seed) => {
       const cluster = new Cluster({ seed, nodes, addresses: 8 }).settle();
-      renumberApart(cluster);
+      cluster.moveApart();
       expectSettled(cluster, 2500);
     });
   });

@@ -94,6 +94,18 @@ export class Cluster {
     return this;
   }
 
+  /** Every node gets another endpoint while none hears another: only the API can tell where they are. */
+  moveApart(): void {
+    const { world } = this;
+    for (const node of world.nodes) world.lan.part.set(node, node.index);
+    this.run(5_000);
+    for (const [i, node] of world.nodes.entries()) node.renumber(`10.77.0.${i + 1}` as Address);
+    world.forgetHints();
+    for (const node of world.nodes) node.readApi();
+    this.run(1_000);
+    world.lan.heal();
+  }
+
   owners(): Map<Address, string> {
     return new Map(
       this.addresses.map((address) => [
