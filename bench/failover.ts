@@ -234,12 +234,25 @@ class Bench {
     );
   }
 
+  /**
+   * Ends the owner's speaker, and for comparison one that holds nothing: a container that ends and
+   * another that starts cost a small machine time in which connections fail, whoever it is.
+   */
   async sigterm(): Promise<void> {
-    await this.planned("owner's speaker ended (SIGTERM)", ROUNDS, async (contender) => {
-      const owner = await contender.scene.nodeOf(contender.scene.subjects[0]?.address ?? "");
-      const select = ["-l", "component=speaker", "--field-selector", `spec.nodeName=${owner.name}`];
+    const end = async (contender: Contender, node: ClusterNode): Promise<void> => {
+      const select = ["-l", "component=speaker", "--field-selector", `spec.nodeName=${node.name}`];
       await this.cluster.kubectl(["-n", contender.namespace, "delete", "pod", ...select]);
       await this.rolledOut(contender);
+    };
+    const ownerOf = ({ scene }: Contender): Promise<ClusterNode> =>
+      scene.nodeOf(scene.subjects[0]?.address ?? "");
+    await this.planned("owner's speaker ended (SIGTERM)", ROUNDS, async (contender) => {
+      await end(contender, await ownerOf(contender));
+    });
+    await this.planned("another's speaker ended, nothing moves", fewer(2), async (contender) => {
+      const owner = await ownerOf(contender);
+      const other = this.cluster.nodes.find((node) => node !== owner);
+      if (other !== undefined) await end(contender, other);
     });
   }
 
