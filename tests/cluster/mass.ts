@@ -111,13 +111,18 @@ export class Mass implements AsyncDisposable {
     await waitFor(`${this.together.length} addresses at ${at.name}`, 240, async () => {
       const answers = await this.#ask(() => delay(6 * QUESTION_MS));
       const owners = new Map(answers.map((each) => [each.address, each.hardwareAddress]));
-      if (owners.size < this.together.length) return false;
+      const missing = this.together.filter((address) => !owners.has(address));
+      if (missing.length > 0)
+        throw new Error(
+          `nobody answers for ${missing.length} of them, ${missing.slice(0, 5).join()}`,
+        );
       const others = this.#cluster.nodes.filter((node) => {
         return node !== at && [...owners.values()].includes(node.layout.hardwareAddress());
       });
       const [leaving] = others;
-      if (leaving !== undefined) await replaceSpeaker?.(leaving);
-      return leaving === undefined;
+      if (leaving === undefined) return true;
+      await replaceSpeaker?.(leaving);
+      throw new Error(`some were at ${leaving.name}`);
     });
   }
 

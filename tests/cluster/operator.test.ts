@@ -116,7 +116,11 @@ describeWith("netns", "nft")("an installation on the cluster", () => {
       });
       const said = await speakers();
       expect(Object.keys(said).sort()).toEqual(["node1", "node2", "node3"]);
-      expect(said["node1"]).toMatchObject({ kubeProxy: "Healthy", hasIPVSInterface: false });
+      expect(said["node1"]).toMatchObject({ hasIPVSInterface: false });
+      // what did not answer in time once is asked again
+      await waitFor("kube-proxy healthy, as node1's speaker sees it", 60, async () => {
+        return (await speakers())["node1"]?.kubeProxy === "Healthy";
+      });
       const keys = new Set(Object.values(said).flatMap((each) => each.keys));
       expect(keys.size).toBe(1);
       firstKeys = await keysInSecret();
