@@ -118,7 +118,9 @@ function resourcesOf(config: PodConfig | undefined): Plain<V1ResourceRequirement
 
 /**
  * Builds the three probes. Starting may take a while on a busy node, so the startup probe is the
- * patient one; afterwards a program that hangs is restarted after half a minute.
+ * patient one; afterwards a program that hangs is restarted after a minute. Not sooner: on a node that
+ * is short of processor time probes are late, and a program made to start anew makes it worse; a
+ * speaker's thread goes on answering meanwhile.
  */
 function probes(
   host: string | undefined,
@@ -131,8 +133,8 @@ function probes(
     livenessProbe: {
       ...get("/healthz"),
       periodSeconds: 10,
-      failureThreshold: 3,
-      timeoutSeconds: 2,
+      failureThreshold: 6,
+      timeoutSeconds: 10,
     },
     readinessProbe: { ...get("/readyz"), periodSeconds: 2, failureThreshold: 2, timeoutSeconds: 2 },
   };
