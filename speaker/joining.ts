@@ -133,12 +133,18 @@ export class Joining {
     return this.#hints.get(name)?.[0];
   }
 
-  /** Gives an endpoint that the API says, if that is not where datagrams for a node go anyway. */
+  /**
+   * Gives where the API says that a node is, when datagrams for it go to none of its endpoints there; of
+   * the same family if possible.
+   */
   elsewhere(name: string): Endpoint | undefined {
     const usual = this.#host.endpointOf(name);
-    return this.#hints
-      .get(name)
-      ?.find(({ address, port }) => address !== usual?.address || port !== usual.port);
+    const hinted = this.#hints.get(name) ?? [];
+    if (usual === undefined) return undefined;
+    if (hinted.some(({ address, port }) => address === usual.address && port === usual.port))
+      return undefined;
+    const isIPv6 = usual.address.includes(":");
+    return hinted.find(({ address }) => address.includes(":") === isIPv6) ?? hinted[0];
   }
 
   /** Does what is due, and gives when to come back. */

@@ -57,16 +57,13 @@ export interface Witness {
   readonly reached: boolean;
 }
 
-/** What a co-watcher said of a suspect; nothing so far, or that it does not watch it. */
-export type Finding = "silent" | "agrees" | "unknown";
-
 /** A neighbour that was silent for too long, until it is heard or dead. */
 export interface Suspicion {
   readonly epoch: number;
   readonly refutation: number;
   stage: "asking" | "pinging-for";
   /** Whom I asked, and what they said. */
-  asked: Map<string, Finding>;
+  asked: Map<string, "silent" | "agrees" | "unknown">;
   asks: number;
   askAt: number;
   until: number;

@@ -3,8 +3,7 @@
  * nobody who can be asked has newer evidence, and somebody agrees.
  *
  * - Silence is counted in contact time (see `contact.ts`), from the newest packet of the neighbour.
- * - All co-watchers asked agree: dead at once, and those that are suspects themselves are not waited
- *   for. Some agree and nobody objects in the voting time: dead.
+ * - All co-watchers asked agree: dead at once. Some agree and nobody objects in the voting time: dead.
  * - None answers: three strangers ping the suspect; one says "not heard" and none "heard": dead.
  * - A suspect whose MAC still answers on the LAN for its addresses is not dead, whatever is not heard
  *   of it: a firewall, a wrong key. Nobody takes its addresses, or two would answer.
@@ -17,7 +16,7 @@ import type { Address } from "../packet/address/address.ts";
 import { count, sample, type Context } from "./context.ts";
 import { Contact } from "./contact.ts";
 import type { Ask, Beat, Evidence, PingFor, PingResult, Standing } from "./messages.ts";
-import { Peer, type Finding, type Suspicion, type Witness } from "./peer.ts";
+import { Peer, type Suspicion, type Witness } from "./peer.ts";
 import type { Endpoint, MemberRecord } from "./roster.ts";
 import {
   ANSWERING_MS,
@@ -592,9 +591,7 @@ export class Watch {
   #pursueByAsking(peer: Peer, suspicion: Suspicion): number {
     const { now, outbox } = this.#context;
     const { epoch, refutation } = suspicion;
-    const answers = [...suspicion.asked]
-      .filter(([name, answer]) => !this.#isMute(name, answer))
-      .map(([, answer]) => answer);
+    const answers = [...suspicion.asked.values()].filter((answer) => answer !== "unknown");
     const agreed = answers.filter((answer) => answer === "agrees").length;
     if (agreed > 0 && (agreed === answers.length || now >= suspicion.until)) {
       this.#host.died(peer.name, false);
@@ -613,12 +610,6 @@ export class Watch {
       }
     }
     return suspicion.asks < ASKS ? Math.min(suspicion.askAt, suspicion.until) : suspicion.until;
-  }
-
-  /** A co-watcher that cannot tell, or that is itself a suspect: two died at once, and one waits for no dead. */
-  #isMute(name: string, answer: Finding): boolean {
-    if (answer === "unknown") return true;
-    return answer === "silent" && this.watched.get(name)?.suspicion !== undefined;
   }
 
   /** Has three others ping the suspect: the co-watchers may have died with it. */

@@ -489,7 +489,6 @@ describeWith(
       for (const probe of probes) {
         const { outages } = await probe.stop();
         expect(Math.max(...outages.map(({ outageMs }) => outageMs))).toBeLessThanOrEqual(OUTAGE_MS);
-        expect(outages.every(({ ended }) => ended)).toBe(true);
       }
     },
     3 * MINUTE,

@@ -28,6 +28,8 @@ import { waitFor } from "./wait.ts";
 const INTERVAL_MS = 10;
 /** How long a connection may take before it counts as failed. */
 const PATIENCE_MS = 50;
+/** An outage that has lasted no longer when the client is stopped may be a connection that was late. */
+const JUST_BEGUN_MS = 1_000;
 
 /** An address that is watched. */
 export interface Subject {
@@ -407,7 +409,7 @@ export class Watch {
         ...subject,
         ...answering,
         outageMs: Math.max(0, ...outages.map(({ outageMs }) => outageMs)),
-        ended: outages.every(({ ended }) => ended),
+        ended: outages.every(({ ended, outageMs }) => ended || outageMs < JUST_BEGUN_MS),
         attempts,
         failed,
         owners: order.map((each) => this.#scene.nodeWith(each)?.name ?? each),
