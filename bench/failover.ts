@@ -87,6 +87,11 @@ class Bench {
     return await scene.ownerOf(scene.subjects[0]?.address ?? "");
   }
 
+  /** The node that has a contender's first address, as the client sees it; nothing is moved for it. */
+  async holderOf({ scene }: Contender): Promise<ClusterNode> {
+    return await scene.nodeOf(scene.subjects[0]?.address ?? "");
+  }
+
   /** Watches a contender's addresses during something. */
   async seen(
     contender: Contender,
@@ -244,13 +249,11 @@ class Bench {
       await this.cluster.kubectl(["-n", contender.namespace, "delete", "pod", ...select]);
       await this.rolledOut(contender);
     };
-    const ownerOf = ({ scene }: Contender): Promise<ClusterNode> =>
-      scene.nodeOf(scene.subjects[0]?.address ?? "");
     await this.planned("owner's speaker ended (SIGTERM)", ROUNDS, async (contender) => {
-      await end(contender, await ownerOf(contender));
+      await end(contender, await this.holderOf(contender));
     });
     await this.planned("another's speaker ended, nothing moves", fewer(2), async (contender) => {
-      const owner = await ownerOf(contender);
+      const owner = await this.holderOf(contender);
       const other = this.cluster.nodes.find((node) => node !== owner);
       if (other !== undefined) await end(contender, other);
     });
@@ -271,7 +274,7 @@ class Bench {
 
   async drain(): Promise<void> {
     await this.planned("owner's node drained", fewer(5), async (contender) => {
-      const owner = await contender.scene.nodeOf(contender.scene.subjects[0]?.address ?? "");
+      const owner = await this.holderOf(contender);
       try {
         await owner.drain();
       } finally {

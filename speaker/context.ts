@@ -109,7 +109,7 @@ export class Outbox {
 
   /** Takes out everything, grouped into datagrams; without endpoint: wherever the member is. */
   *take(): Generator<{ to: string; endpoint?: Endpoint; messages: readonly Message[] }> {
-    if (this.#direct.length > 0) yield* this.#direct.splice(0);
+    yield* this.#direct.splice(0);
     for (const [to, messages] of this.#waiting) {
       if (messages.length === 1) yield { to, messages };
       else for (const group of pack(messages)) yield { to, messages: group };

@@ -11,7 +11,7 @@
  */
 import type { Life } from "./claims.ts";
 import { sample, type Context } from "./context.ts";
-import type { Beat, Challenge, Hello, Response, Welcome } from "./messages.ts";
+import type { Beat, Challenge, Hello, Message, Response, Welcome } from "./messages.ts";
 import { MAX_PAYLOAD } from "./messages.ts";
 import { isLive, type Endpoint, type MemberRecord } from "./roster.ts";
 import { Rings, type RingPosition } from "./rings.ts";
@@ -133,11 +133,19 @@ export class Joining {
     return this.#hints.get(name)?.[0];
   }
 
+  /** Has a message sent where a node was last, and where the API says that it is: it may have moved. */
+  reach(name: string, message: Message): void {
+    const { outbox } = this.#context;
+    outbox.send(name, message);
+    const elsewhere = this.#elsewhere(name);
+    if (elsewhere !== undefined) outbox.sendTo(name, elsewhere, message);
+  }
+
   /**
-   * Gives where the API says that a node is, when datagrams for it go to none of its endpoints there; of
-   * the same family if possible.
+   * Where the API says that a node is, when datagrams for it go to none of its endpoints there; of the
+   * same family if possible.
    */
-  elsewhere(name: string): Endpoint | undefined {
+  #elsewhere(name: string): Endpoint | undefined {
     const usual = this.#host.endpointOf(name);
     const hinted = this.#hints.get(name) ?? [];
     if (usual === undefined) return undefined;
@@ -326,13 +334,8 @@ export class Joining {
     for (const name of targets) this.#greet(name, nonce);
   }
 
-  /** Also where the API says that a node is: it may have moved since somebody heard it. */
   #greet(name: string, nonce: number): void {
-    const { outbox } = this.#context;
-    const hello: Hello = { type: "hello", nonce, welcome: this.#welcome(name) };
-    outbox.send(name, hello);
-    const elsewhere = this.elsewhere(name);
-    if (elsewhere !== undefined) outbox.sendTo(name, elsewhere, hello);
+    this.reach(name, { type: "hello", nonce, welcome: this.#welcome(name) });
   }
 
   /** An active member greets nodes that it never met: both may have started alone. */

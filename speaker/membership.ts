@@ -600,7 +600,7 @@ export class Membership {
         return record === undefined ? undefined : this.#peerOf(record);
       },
       ownRecord: () => this.#own,
-      elsewhere: (name: string) => this.joining.elsewhere(name),
+      reach: (name: string, message: Message) => this.joining.reach(name, message),
       wanted: () => this.#wantedNow(),
       beatFields: () => ({
         own: context.claims.digest(context.life),

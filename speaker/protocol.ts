@@ -190,8 +190,8 @@ export class Protocol {
     wakeAt = Math.max(wakeAt, context.now + 0.5);
     this.#membership.expect(wakeAt);
     this.#send();
-    if (context.actions.length === 0) return { actions: [], wakeAt };
-    return { actions: context.actions.splice(0), wakeAt };
+    const actions = context.actions.splice(0);
+    return { actions, wakeAt };
   }
 
   /** Tells whether frames for an address are answered now. */

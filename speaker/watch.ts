@@ -15,9 +15,9 @@
 import type { Address } from "../packet/address/address.ts";
 import { count, sample, type Context } from "./context.ts";
 import { Contact } from "./contact.ts";
-import type { Ask, Beat, Evidence, PingFor, PingResult, Standing } from "./messages.ts";
+import type { Ask, Beat, Evidence, Message, PingFor, PingResult, Standing } from "./messages.ts";
 import { Peer, type Suspicion, type Witness } from "./peer.ts";
-import type { Endpoint, MemberRecord } from "./roster.ts";
+import type { MemberRecord } from "./roster.ts";
 import {
   ANSWERING_MS,
   ASK_INTERVAL_MS,
@@ -44,8 +44,8 @@ export interface WatchHost {
   /** The name's peer, made anew if its life changed; undefined for strangers. */
   peer(name: string): Peer | undefined;
   ownRecord(): MemberRecord;
-  /** Where the API says that a member is, if that is not where it was last. */
-  elsewhere(name: string): Endpoint | undefined;
+  /** Has a message sent where a member was last, and where the API says that it is. */
+  reach(name: string, message: Message): void;
   /** Those to exchange beats with. */
   wanted(): readonly string[];
   beatFields(): Pick<Beat, "own" | "table" | "members" | "joining" | "versions">;
@@ -465,10 +465,7 @@ export class Watch {
       if (roster.isLive(name)) continue;
       const isOld = now - roster.diedAt(name) > 600_000;
       if (isOld && this.#context.random() >= 0.1) continue;
-      this.send(name, "beat");
-      const elsewhere = this.#host.elsewhere(name);
-      if (elsewhere !== undefined)
-        this.#context.outbox.sendTo(name, elsewhere, this.#compose(name, "beat"));
+      this.#host.reach(name, this.#compose(name, "beat"));
     }
   }
 

@@ -19,7 +19,7 @@ import {
 } from "./answers.ts";
 import type { Cluster, ClusterNode } from "./cluster.ts";
 import { WEB_IMAGE } from "./images.ts";
-import type { Capture, LanHost, Probe, Running } from "./lan.ts";
+import type { Capture, LanHost, Outage, Probe, Running } from "./lan.ts";
 import { families } from "./layout.ts";
 import { PRODUCT_NAMESPACE, waitForAddresses, waitForAnswer } from "./product.ts";
 import { waitFor } from "./wait.ts";
@@ -30,6 +30,11 @@ const INTERVAL_MS = 10;
 const PATIENCE_MS = 50;
 /** An outage that has lasted no longer when the client is stopped may be a connection that was late. */
 const JUST_BEGUN_MS = 1_000;
+
+/** Tells whether an outage had ended when the client was stopped, or may have been a late connection. */
+export function isOver({ ended, outageMs }: Outage): boolean {
+  return ended || outageMs < JUST_BEGUN_MS;
+}
 
 /** An address that is watched. */
 export interface Subject {
@@ -409,7 +414,7 @@ export class Watch {
         ...subject,
         ...answering,
         outageMs: Math.max(0, ...outages.map(({ outageMs }) => outageMs)),
-        ended: outages.every(({ ended, outageMs }) => ended || outageMs < JUST_BEGUN_MS),
+        ended: outages.every(isOver),
         attempts,
         failed,
         owners: order.map((each) => this.#scene.nodeWith(each)?.name ?? each),

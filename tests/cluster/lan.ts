@@ -35,7 +35,7 @@ export interface Outage {
   readonly outageMs: number;
   readonly failed: number;
   readonly error?: string;
-  /** Whether it still lasted when the probe was stopped. */
+  /** It was over when the probe was stopped. */
   readonly ended: boolean;
 }
 

@@ -113,9 +113,9 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "the dead are tried only where they were",
-    file: "watch.ts",
-    find: "const elsewhere = this.#host.elsewhere(name);",
-    replace: "const elsewhere = this.#host.elsewhere(this.#context.self);",
+    file: "joining.ts",
+    find: "const elsewhere = this.#elsewhere(name);",
+    replace: "const elsewhere = this.#elsewhere(this.#context.self);",
   },
   {
     name: "nobody steps up for an heir that does not claim",
