@@ -170,7 +170,8 @@ export class Gossip {
       const record = name === undefined ? undefined : roster.get(name);
       if (record === undefined || name === undefined) {
         this.#context.outbox.send(from, { type: "pull", id, buckets: [] });
-      } else if (record.dead || record.status === "left") {
+      } else if (!isLive(record)) {
+        // dead, gone, or begun anew without having joined yet: it counts there, and must not
         this.#want(from, record.name, NO_CLAIMS);
         this.#pull(from, record);
       } else if (!sameDigest(digest, this.#memberDigest(name))) {

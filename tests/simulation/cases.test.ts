@@ -372,6 +372,26 @@ test("8: killed and back in 150 ms: the old life's claims are void at once, its 
   });
 });
 
+test("8: killed and back, and parted from all before it has joined: whoever did not hear of it is told", () => {
+  forSeeds(1040, 12, (seed) => {
+    const cluster = new Cluster({ seed, nodes: 7, addresses: 12 }).settle();
+    const { world } = cluster;
+    const [deaf, back, friend, ...others] = world.nodes as [SimNode, SimNode, SimNode, ...SimNode[]];
+    world.lan.part.set(deaf, 1);
+    const { life } = back;
+    back.crash();
+    back.start();
+    const isSeen = (node: SimNode) => {
+      const record = node.protocol?.roster.get(back.name);
+      return record !== undefined && record.life !== life && record.status === "joining";
+    };
+    expect(world.runUntil(() => others.some(isSeen), 1000)).toBe(true);
+    for (const node of [back, friend]) world.lan.part.set(node, 2);
+    world.lan.part.delete(deaf);
+    expectSettled(cluster, 2500);
+  });
+});
+
 test("9: a rolling restart of all leaves no address without an answerer", () => {
   forSeeds(1100, 3, (seed) => {
     const cluster = new Cluster({ seed, nodes: 4, addresses: 12 }).settle();

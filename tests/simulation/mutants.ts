@@ -118,6 +118,12 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "const elsewhere = this.#elsewhere(this.#context.self);",
   },
   {
+    name: "whoever missed that a member began anew is not told",
+    file: "gossip.ts",
+    find: "} else if (!isLive(record)) {",
+    replace: '} else if (record.dead || record.status === "left") {',
+  },
+  {
     name: "nobody steps up for an heir that does not claim",
     file: "ownership.ts",
     find: "if (silent.length === 0) return true;",
