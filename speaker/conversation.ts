@@ -95,12 +95,16 @@ export interface ConversationOptions {
 /** Why a datagram was not taken. */
 type Refused = OpenReason | "malformed";
 
+/** Endpoints of senders remembered by the text of their address. */
+const SOURCES = 4096;
+
 /** One speaker in conversation with the others. */
 export class Conversation {
   readonly #options: ConversationOptions;
   readonly #protocol: Protocol;
   readonly #seal: Seal;
   readonly #sockets = new Map<Family, Socket>();
+  readonly #sources = new Map<string, Endpoint>();
   #refused = new Map<Refused, number>();
   readonly #counted = new Map<string, number>();
   #sent = 0;
@@ -210,17 +214,25 @@ export class Conversation {
       return;
     }
     const decoded = decodeMessages(opened.value.payload);
-    const source = parseAddress(from.address);
-    if (!decoded.ok || !source.ok) {
+    const source = this.#sourceOf(from);
+    if (!decoded.ok || source === undefined) {
       this.#refuse("malformed");
       return;
     }
     const { sender, counter } = opened.value;
-    const endpoint = { address: source.value, port: from.port };
-    this.step({
-      type: "packet",
-      packet: { sender, counter, source: endpoint, messages: decoded.value },
-    });
+    this.step({ type: "packet", packet: { sender, counter, source, messages: decoded.value } });
+  }
+
+  /** Where a datagram came from; always the same few places, and only holders of the key come here. */
+  #sourceOf({ address, port }: RemoteInfo): Endpoint | undefined {
+    const known = this.#sources.get(address);
+    if (known?.port === port) return known;
+    const parsed = parseAddress(address);
+    if (!parsed.ok) return undefined;
+    const source = { address: parsed.value, port };
+    if (this.#sources.size >= SOURCES) this.#sources.clear();
+    this.#sources.set(address, source);
+    return source;
   }
 
   #refuse(reason: Refused): void {

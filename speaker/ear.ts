@@ -10,8 +10,10 @@
  */
 import { isIPv4, type Address } from "../packet/address/address.ts";
 import { decodeMac, type MacAddress } from "../packet/address/mac.ts";
+import { NEIGHBOR_FILTER } from "../packet/link/af-packet.ts";
 import type { Link, OpenLink } from "../packet/link/link.ts";
 import { announcementFrames, pollFrames } from "../packet/wire/announcement.ts";
+import { BPF, type BpfProgram } from "../packet/wire/bpf.ts";
 import { ETHERNET_FIELD } from "../packet/wire/ethernet.ts";
 import { decodeFrame } from "../packet/wire/frame.ts";
 import { interfacesFor } from "./announcing.ts";
@@ -52,8 +54,11 @@ export interface EarOptions {
   readonly now: () => number;
 }
 
+type Frame = (octets: Uint8Array) => void;
+
 interface Listening {
-  readonly link: Link;
+  readonly line: Line;
+  readonly hears: Frame;
   readonly polls: readonly Uint8Array[];
   readonly frames: readonly Uint8Array[];
 }
@@ -64,9 +69,50 @@ interface Asked {
   readonly hosts: ReadonlySet<Address>;
 }
 
+/** What a link that nobody listens to receives. */
+const NOTHING: BpfProgram = [{ code: BPF.RET, jt: 0, jf: 0, k: 0 }];
+
+/**
+ * A link that stays open, since opening and closing one costs more than all else about a question.
+ * While nobody listens the kernel lets nothing through, so other people's noise costs nothing.
+ */
+class Line implements Disposable {
+  readonly link: Link;
+  readonly #listeners = new Set<Frame>();
+  #closed = false;
+
+  /** @throws LinkError */
+  constructor(open: OpenLink) {
+    this.link = open({
+      frame: ({ octets }) => {
+        for (const hears of this.#listeners) hears(octets);
+      },
+    });
+  }
+
+  listen(hears: Frame): void {
+    // The filter may refuse, and then nobody listens.
+    if (this.#listeners.size === 0) this.link.setFilter([NEIGHBOR_FILTER]);
+    this.#listeners.add(hears);
+  }
+
+  cease(hears: Frame): void {
+    this.#listeners.delete(hears);
+    if (this.#listeners.size === 0 && !this.#closed) this.link.setFilter([NOTHING]);
+  }
+
+  [Symbol.dispose](): void {
+    this.#closed = true;
+    this.#listeners.clear();
+    this.link[Symbol.dispose]();
+  }
+}
+
 /** Listens to the LAN. */
-export class Ear {
+export class Ear implements Disposable {
   readonly #options: EarOptions;
+  /** By interface. */
+  readonly #lines = new Map<string, Line>();
   /** When a host last answered an echo, by interface. */
   readonly #echoes = new Map<string, number>();
 
@@ -80,6 +126,21 @@ export class Ear {
     this.#echoes.set(interfaceName, this.#options.now());
   }
 
+  /** Interfaces came, went or changed. */
+  interfacesChanged(): void {
+    const usable = new Map(this.#options.usable().map((facts) => [facts.name, facts]));
+    for (const [name, { link }] of this.#lines) {
+      const facts = usable.get(name);
+      if (facts === undefined) this.#hangUp(name);
+      else if (facts.index !== link.interfaceIndex || facts.mac !== link.macAddress) link.refresh();
+    }
+  }
+
+  /** Listens no more. */
+  [Symbol.dispose](): void {
+    for (const name of [...this.#lines.keys()]) this.#hangUp(name);
+  }
+
   /**
    * Asks and listens a while, on the interfaces that reach the addresses; of no address, on all. An
    * interface that cannot be opened hears nothing.
@@ -89,12 +150,12 @@ export class Ear {
     const asked = this.#plan(question);
     const links = asked.flatMap((each) => this.#listen(each, question, found) ?? []);
     for (let tries = 1; tries <= TRIES; tries++) {
-      for (const { link, polls, frames } of links)
-        link.sendBatch(tries === 1 && question.quietly === true ? polls : frames);
+      for (const { line, polls, frames } of links)
+        line.link.sendBatch(tries === 1 && question.quietly === true ? polls : frames);
       await new Promise((resolve) => setTimeout(resolve, LISTEN_MS / TRIES));
       if (found.answered || (found.reached && question.addresses.length === 0)) break;
     }
-    for (const { link } of links) link[Symbol.dispose]();
+    for (const { line, hears } of links) line.cease(hears);
     const since = this.#options.now() - ECHO_MS;
     const isEchoed = asked.some(({ facts }) => (this.#echoes.get(facts.name) ?? -Infinity) > since);
     return { ...found, heard: found.heard || isEchoed, reached: found.reached || isEchoed };
@@ -127,28 +188,43 @@ export class Ear {
     { macs, quietly = false }: Question,
     found: { answered: boolean; heard: boolean; reached: boolean },
   ): Listening | undefined {
+    const hears: Frame = (octets) => {
+      const mac = decodeMac(octets, ETHERNET_FIELD.source);
+      if (mac === facts.mac) return;
+      found.heard = true;
+      const claimed = claimedBy(octets);
+      if (claimed === undefined) return;
+      found.reached ||= hosts.has(claimed) || addresses.has(claimed);
+      found.answered ||= addresses.has(claimed) && (macs?.has(mac) ?? true);
+    };
     try {
-      const link = this.#options.openLink(facts.name)({
-        frame: ({ octets }) => {
-          const mac = decodeMac(octets, ETHERNET_FIELD.source);
-          if (mac === facts.mac) return;
-          found.heard = true;
-          const claimed = claimedBy(octets);
-          if (claimed === undefined) return;
-          found.reached ||= hosts.has(claimed) || addresses.has(claimed);
-          found.answered ||= addresses.has(claimed) && (macs?.has(mac) ?? true);
-        },
-      });
+      const line = this.#lineOf(facts.name);
+      line.listen(hears);
       const from = facts.addresses.find(isIPv4);
       const polls = [...addresses].flatMap((each) =>
         [...(macs ?? [])].flatMap((mac) => pollFrames(each, mac, facts, from)),
       );
       const all = new Set([...(quietly ? [] : addresses), ...hosts]);
       const probes = [...all].flatMap((each) => announcementFrames("probe", each, facts));
-      return { link, polls, frames: quietly ? [...polls, ...probes] : probes };
+      return { line, hears, polls, frames: quietly ? [...polls, ...probes] : probes };
     } catch {
+      this.#hangUp(facts.name);
       return undefined; // as said above
     }
+  }
+
+  #lineOf(name: string): Line {
+    let line = this.#lines.get(name);
+    if (line === undefined) {
+      line = new Line(this.#options.openLink(name));
+      this.#lines.set(name, line);
+    }
+    return line;
+  }
+
+  #hangUp(name: string): void {
+    this.#lines.get(name)?.[Symbol.dispose]();
+    this.#lines.delete(name);
   }
 }
 

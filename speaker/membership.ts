@@ -29,6 +29,8 @@ import { Watch } from "./watch.ts";
 
 /** Lives that are over and senders that are not accepted are remembered up to so many. */
 const STRANGERS = 2048;
+/** Ids of so many names are remembered. */
+const IDS = 8192;
 /** The dead that the API no longer knows are forgotten after so long. */
 const FORGET_MS = 600_000;
 /** For so many intervals after a member was found alive, the two sides still learn of each other. */
@@ -42,9 +44,17 @@ export interface Packet {
   readonly messages: readonly Message[];
 }
 
+const ids = new Map<string, string>();
+
 /** Gives the id of a name: the first octets of its sha256, 16 hexadecimal digits. */
 export function idOfName(name: string): string {
-  return createHash("sha256").update(name).digest("hex").slice(0, 16);
+  let id = ids.get(name);
+  if (id !== undefined) return id;
+  // Asked for with each packet, and always of the same few.
+  if (ids.size >= IDS) ids.clear();
+  id = createHash("sha256").update(name).digest("hex").slice(0, 16);
+  ids.set(name, id);
+  return id;
 }
 
 /** Whom membership tells of what concerns addresses. */

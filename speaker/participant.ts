@@ -141,6 +141,7 @@ export class Participant {
   setInterfaces(usable: readonly UsableInterface[]): void {
     const returned = this.#usable !== undefined && this.#usable.length < usable.length;
     this.#usable = usable;
+    this.#ear.interfacesChanged();
     this.#begin();
     this.#ownLinksChanged();
     this.#moved();
@@ -179,6 +180,7 @@ export class Participant {
   close(): void {
     clearTimeout(this.#membersTimer);
     this.#conversation?.close();
+    this.#ear[Symbol.dispose]();
   }
 
   #begin(): void {

@@ -83,13 +83,20 @@ interface OwnPart {
   readonly authenticated: Uint8Array<ArrayBuffer>;
 }
 
+/** Who seals with which packet key. */
+interface Source {
+  readonly sender: Sender;
+  readonly packetKey: KeyObject;
+}
+
 /** Seals and opens the datagrams of one speaker. */
 export class Seal {
   readonly #cluster: string;
   readonly #self: Sender;
   /** Scratch: the header of what is opened, and one's own id. */
   readonly #authenticated = new Uint8Array(HEADER_LENGTH + ID_LENGTH);
-  readonly #derived = new Map<string, KeyObject>();
+  /** By key id, sender's id and life, as they stand in a datagram. */
+  readonly #derived = new Map<string, Source>();
   /** Oldest first. */
   #keys: readonly Key[];
   #counter = 0n;
@@ -173,15 +180,12 @@ export class Seal {
     if (key === undefined) return { ok: false, reason: "unknown-key" };
     const counter = view.getBigUint64(COUNTER);
     if (counter > BigInt(Number.MAX_SAFE_INTEGER)) return { ok: false, reason: "bad-tag" };
-    const sender = {
-      id: Buffer.from(datagram.subarray(8, 16)).toString("hex"),
-      life: Buffer.from(datagram.subarray(16, 32)).toString("hex"),
-    };
-    const packetKey = this.#packetKey(key, sender);
-    const payload = this.#decrypt(datagram, packetKey, counter);
+    const name = hexOf(datagram, 4, COUNTER);
+    const source = this.#derived.get(name) ?? this.#sourceOf(key, name);
+    const payload = this.#decrypt(datagram, source.packetKey, counter);
     if (payload === undefined) return { ok: false, reason: "bad-tag" };
-    this.#remember(key, sender, packetKey);
-    return { ok: true, value: { sender, counter: Number(counter), keyId, payload } };
+    this.#remember(name, source);
+    return { ok: true, value: { sender: source.sender, counter: Number(counter), keyId, payload } };
   }
 
   #decrypt(
@@ -206,19 +210,21 @@ export class Seal {
     return payload;
   }
 
-  #packetKey(key: Key, sender: Sender): KeyObject {
-    return this.#derived.get(nameOf(key, sender)) ?? derive(key, this.#cluster, sender);
+  #sourceOf(key: Key, name: string): Source {
+    const sender = { id: name.slice(8, 24), life: name.slice(24) };
+    return { sender, packetKey: derive(key, this.#cluster, sender) };
   }
 
   /** Only what had a good tag is remembered: strangers cannot fill the memory. */
-  #remember(key: Key, sender: Sender, packetKey: KeyObject): void {
+  #remember(name: string, source: Source): void {
+    if (this.#derived.has(name)) return;
     if (this.#derived.size >= REMEMBERED) this.#derived.clear();
-    this.#derived.set(nameOf(key, sender), packetKey);
+    this.#derived.set(name, source);
   }
 }
 
-function nameOf(key: Key, sender: Sender): string {
-  return `${key.id}/${sender.id}/${sender.life}`;
+function hexOf(octets: Uint8Array, from: number, to: number): string {
+  return Buffer.from(octets.buffer, octets.byteOffset + from, to - from).toString("hex");
 }
 
 function derive(key: Key, cluster: string, sender: Sender): KeyObject {

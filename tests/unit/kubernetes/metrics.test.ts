@@ -42,3 +42,19 @@ test("a metric without labels starts at zero too", async () => {
   metrics.counter("plain_total", "help");
   expect(await metrics.registry.metrics()).toContain("plain_total 0");
 });
+
+test("the process says how busy it was", async () => {
+  const metrics = new Metrics();
+  metrics.collectDefaults();
+  await metrics.registry.metrics();
+  const until = performance.now() + 20;
+  while (performance.now() < until);
+  const text = await metrics.registry.metrics();
+  const busy = Number(/^nodejs_eventloop_utilization (\S+)$/m.exec(text)?.[1]);
+  expect(busy).toBeGreaterThan(0);
+  expect(busy).toBeLessThanOrEqual(1);
+  expect(text).toMatch(/^process_resident_memory_bytes /m);
+  expect(text).toMatch(/^nodejs_eventloop_lag_seconds /m);
+  // nothing is sampled for a histogram, so there is none
+  expect(text).not.toMatch(/lag_p99/);
+});

@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { describe, expect, test } from "@jest/globals";
 import { address, type Address } from "../../../packet/address/address.ts";
 import type { IPv4Address } from "../../../packet/address/ipv4.ts";
@@ -7,9 +8,12 @@ import { parsePrefix } from "../../../packet/address/prefix.ts";
 import type { Link } from "../../../packet/link/link.ts";
 import { MemoryLan, type MemoryPort } from "../../../packet/link/memory.ts";
 import { ARP_REPLY } from "../../../packet/wire/arp.ts";
+import type { BpfProgram } from "../../../packet/wire/bpf.ts";
+import { announcementFrames } from "../../../packet/wire/announcement.ts";
 import { decodeFrame, encodeArpFrame, encodeNdpFrame } from "../../../packet/wire/frame.ts";
 import { Ear } from "../../../speaker/ear.ts";
 import type { UsableInterface } from "../../../speaker/interfaces.ts";
+import { runBpf } from "../../support/bpf.ts";
 
 const OWN = "02:00:00:00:00:01" as MacAddress;
 const OWN_SECOND = "02:00:00:00:00:02" as MacAddress;
@@ -93,25 +97,42 @@ function host(port: MemoryPort, mac: MacAddress, addresses: readonly Address[]) 
 }
 
 function lan(answering: Partial<Record<"peer" | "other", readonly Address[]>>) {
-  const [near, far] = [new MemoryLan(), new MemoryLan()];
+  const accepts = (program: BpfProgram, octets: Uint8Array) => runBpf(program, octets).keep > 0;
+  const [near, far] = [new MemoryLan({ accepts }), new MemoryLan({ accepts })];
   const ports: Record<string, MemoryPort> = {
     eth0: near.connect("eth0", OWN),
     eth1: far.connect("eth1", OWN_SECOND),
   };
   const peer = host(near.connect("peer", PEER), PEER, answering.peer ?? []);
   const other = host(near.connect("other", OTHER), OTHER, answering.other ?? []);
+  const noise = near.connect("noise", OTHER).open({ frame: () => undefined });
   let now = 0;
+  let usable = interfaces;
+  const opened: Link[] = [];
   const ear = new Ear({
     openLink: (name) => (handlers) => {
       const port = ports[name];
       if (port === undefined) throw new Error(name);
-      return port.open(handlers);
+      const link = port.open(handlers);
+      opened.push(link);
+      return link;
     },
-    usable: () => interfaces,
+    usable: () => usable,
     now: () => now,
   });
   const wait = (ms: number) => (now += ms);
-  return { ear, peer, other, wait };
+  const setUsable = (names: readonly string[]) => {
+    usable = interfaces.filter(({ name }) => names.includes(name));
+    ear.interfacesChanged();
+  };
+  const isHearing = async (link: Link | undefined) => {
+    const before = link?.statistics().received ?? 0;
+    for (const frame of announcementFrames("probe", GATEWAY, { ...interfaces[0]!, mac: OTHER }))
+      noise.send(frame);
+    await setImmediate();
+    return (link?.statistics().received ?? 0) > before;
+  };
+  return { ear, peer, other, wait, opened, setUsable, isHearing };
 }
 
 const allowed = () => undefined;
@@ -179,6 +200,44 @@ describe("what the LAN says", () => {
     expect(await ear.ask({ ...question, addresses: [FAR] })).toMatchObject({ heard: false });
     wait(1000);
     expect(await ear.ask({ ...question, addresses: [VIP] })).toMatchObject({ heard: false });
+  });
+
+  test("links stay open from one question to the next, and hear nothing in between", async () => {
+    const { ear, opened, isHearing } = lan({ peer: [VIP, VIP_6] });
+    const question = { allowed, macs, hosts };
+    for (const each of [VIP, VIP_6, VIP]) {
+      const asked = ear.ask({ ...question, addresses: [each] });
+      expect(await isHearing(opened[0])).toBe(true);
+      expect(await asked).toMatchObject({ answered: true });
+      expect(await isHearing(opened[0])).toBe(false);
+    }
+    expect(opened.map(({ interfaceName }) => interfaceName)).toEqual(["eth0"]);
+  });
+
+  test("of two questions at once the one that ends first does not deafen the other", async () => {
+    const { ear, opened, isHearing } = lan({ peer: [VIP] });
+    const question = { allowed, macs, hosts };
+    const late = ear.ask({ ...question, addresses: [VIP_6] });
+    expect(await ear.ask({ ...question, addresses: [VIP] })).toMatchObject({ answered: true });
+    expect(await isHearing(opened[0])).toBe(true);
+    expect(await late).toMatchObject({ answered: false, heard: true });
+    expect(await isHearing(opened[0])).toBe(false);
+  });
+
+  test("a link is closed when its interface cannot be used any more, and opened again after", async () => {
+    const { ear, opened, setUsable } = lan({ peer: [VIP] });
+    const question = { addresses: [VIP], allowed, macs, hosts };
+    expect(await ear.ask(question)).toMatchObject({ answered: true });
+    // one goes away in the middle of a question
+    const asked = ear.ask(question);
+    setUsable(["eth1"]);
+    await asked;
+    expect(opened.map(({ up }) => up)).toEqual([false]);
+    expect(await ear.ask(question)).toMatchObject({ heard: false });
+    setUsable(["eth0", "eth1"]);
+    expect(await ear.ask(question)).toMatchObject({ answered: true });
+    ear[Symbol.dispose]();
+    expect(opened.map(({ up }) => up)).toEqual([false, false, false]);
   });
 
   test("quietly: one frame to the one host as long as it answers, all are asked when it does not", async () => {
