@@ -5,8 +5,9 @@
  * those from their kernels. An ICMP echo, which only the main thread can send, is a second source:
  * slower, not waited for, and taken when it comes.
  *
- * What is not urgent asks by unicast, one host, and others only when it does not answer: each member
- * does so four times a second, and a thousand of them would fill the LAN with broadcasts.
+ * Of a member its own MAC addresses are asked, by unicast; hosts by broadcast, until one has answered,
+ * and for what is not urgent only when the member does not answer: each member asks four times a
+ * second, and a thousand of them would fill the LAN with broadcasts.
  */
 import { isIPv4, type Address } from "../packet/address/address.ts";
 import { decodeMac, type MacAddress } from "../packet/address/mac.ts";
@@ -39,11 +40,11 @@ export interface Question {
   readonly addresses: readonly Address[];
   /** Interfaces that an address may be answered for on, by name; absent: all. */
   readonly allowed: (address: Address) => readonly string[] | undefined;
-  /** Whose answers count; undefined: anybody's. */
+  /** Whose answers count, and who is asked; undefined: anybody's, and everybody. */
   readonly macs: ReadonlySet<MacAddress> | undefined;
   /** Asked for only to hear anything at all. */
   readonly hosts: readonly Host[];
-  /** Asks those with `macs` alone, and the hosts only when they do not answer. */
+  /** Asks the hosts only when nobody has answered for the addresses. */
   readonly quietly?: boolean;
 }
 
@@ -59,8 +60,9 @@ type Frame = (octets: Uint8Array) => void;
 interface Listening {
   readonly line: Line;
   readonly hears: Frame;
-  readonly polls: readonly Uint8Array[];
+  /** Asks for the addresses: those with the MAC addresses, if any, else everybody. */
   readonly frames: readonly Uint8Array[];
+  readonly forHosts: readonly Uint8Array[];
 }
 
 interface Asked {
@@ -150,8 +152,10 @@ export class Ear implements Disposable {
     const asked = this.#plan(question);
     const links = asked.flatMap((each) => this.#listen(each, question, found) ?? []);
     for (let tries = 1; tries <= TRIES; tries++) {
-      for (const { line, polls, frames } of links)
-        line.link.sendBatch(tries === 1 && question.quietly === true ? polls : frames);
+      // That we hear anybody is to be learnt once, and not yet of a neighbour that answers.
+      const isEnough = found.reached || (tries === 1 && question.quietly === true);
+      for (const { line, frames, forHosts } of links)
+        line.link.sendBatch(isEnough ? frames : [...frames, ...forHosts]);
       await new Promise((resolve) => setTimeout(resolve, LISTEN_MS / TRIES));
       if (found.answered || (found.reached && question.addresses.length === 0)) break;
     }
@@ -185,7 +189,7 @@ export class Ear implements Disposable {
 
   #listen(
     { facts, addresses, hosts }: Asked,
-    { macs, quietly = false }: Question,
+    { macs }: Question,
     found: { answered: boolean; heard: boolean; reached: boolean },
   ): Listening | undefined {
     const hears: Frame = (octets) => {
@@ -201,12 +205,14 @@ export class Ear implements Disposable {
       const line = this.#lineOf(facts.name);
       line.listen(hears);
       const from = facts.addresses.find(isIPv4);
-      const polls = [...addresses].flatMap((each) =>
-        [...(macs ?? [])].flatMap((mac) => pollFrames(each, mac, facts, from)),
+      const known = [...(macs ?? [])];
+      const frames = [...addresses].flatMap((each) =>
+        known.length > 0
+          ? known.flatMap((mac) => pollFrames(each, mac, facts, from))
+          : announcementFrames("probe", each, facts),
       );
-      const all = new Set([...(quietly ? [] : addresses), ...hosts]);
-      const probes = [...all].flatMap((each) => announcementFrames("probe", each, facts));
-      return { line, hears, polls, frames: quietly ? [...polls, ...probes] : probes };
+      const forHosts = [...hosts].flatMap((each) => announcementFrames("probe", each, facts));
+      return { line, hears, frames, forHosts };
     } catch {
       this.#hangUp(facts.name);
       return undefined; // as said above

@@ -35,7 +35,7 @@ const STALE_MS = 100;
 /** News of members are collected for so long: in a big cluster many come at once. */
 const MEMBERS_MS = 10;
 /** Members that are asked for to hear anything, and for how long the gateways read are current. */
-const MEMBERS_ASKED = 8;
+const MEMBERS_ASKED = 3;
 const GATEWAYS_MS = 10_000;
 
 /** What the participant is given. */
@@ -74,6 +74,7 @@ export class Participant {
   #moves: MoveNews[] = [];
   #gateways: readonly Host[] = [];
   #gatewaysAt = -Infinity;
+  #turn = 0;
   #plight: Plight | undefined;
   #drains = false;
   #leaves = false;
@@ -433,19 +434,28 @@ export class Participant {
     }
   }
 
-  /** Gateways, what the configuration names, and the other nodes: their kernels answer, too. */
+  /** Gateways, what the configuration names, and some other nodes in turn: their kernels answer, too. */
   #hosts(): Host[] {
     const now = performance.now();
     if (now - this.#gatewaysAt > GATEWAYS_MS) {
       this.#gatewaysAt = now;
       this.#gateways = (this.#options.gateways ?? defaultGateways)();
     }
-    const others = this.#hints
-      .filter(({ name }) => name !== this.#start?.node)
-      .slice(0, MEMBERS_ASKED)
-      .flatMap(({ endpoints }) => endpoints.map(({ address }) => ({ address })));
     const named = this.#settings.witnesses.map((address) => ({ address }));
-    return [...this.#gateways, ...named, ...others];
+    return [...this.#gateways, ...named, ...this.#someMembers()];
+  }
+
+  /** Those believed alive, if any are: others would answer nothing. */
+  #someMembers(): Host[] {
+    const roster = this.#conversation?.protocol.roster;
+    const others = this.#hints.filter(({ name }) => name !== this.#start?.node);
+    const alive = others.filter(({ name }) => roster?.isLive(name));
+    const pool = alive.length > 0 ? alive : others;
+    const count = Math.min(MEMBERS_ASKED, pool.length);
+    this.#turn += count;
+    return Array.from({ length: count }, (_, i) => pool[(this.#turn + i) % pool.length]).flatMap(
+      (hint) => hint?.endpoints.map(({ address }) => ({ address })) ?? [],
+    );
   }
 }
 

@@ -154,10 +154,10 @@ describe("what the LAN says", () => {
       found: { answered: true, heard: true, reached: true },
     },
     {
-      name: "another host answers for its address: it has not answered",
+      name: "another host would answer for its address: it is not asked",
       answering: { other: [VIP] },
       addresses: [VIP],
-      found: { answered: false, heard: true, reached: true },
+      found: { answered: false, heard: false, reached: false },
     },
     {
       name: "of oneself anybody's answer counts",
@@ -238,6 +238,17 @@ describe("what the LAN says", () => {
     expect(await ear.ask(question)).toMatchObject({ answered: true });
     ear[Symbol.dispose]();
     expect(opened.map(({ up }) => up)).toEqual([false, false, false]);
+  });
+
+  test("a member's addresses are asked for by unicast, hosts by broadcast until one answers", async () => {
+    const { ear, peer, other } = lan({ other: [GATEWAY] });
+    const found = await ear.ask({ addresses: [VIP, VIP_6], allowed, macs, hosts });
+    expect(found).toEqual({ answered: false, heard: true, reached: true });
+    expect(peer).toEqual({ broadcast: 1, unicast: 6 });
+    expect(other).toEqual({ broadcast: 1, unicast: 0 });
+    const silent = lan({});
+    await silent.ear.ask({ addresses: [VIP], allowed, macs, hosts });
+    expect(silent.other).toEqual({ broadcast: 3, unicast: 0 });
   });
 
   test("quietly: one frame to the one host as long as it answers, all are asked when it does not", async () => {
