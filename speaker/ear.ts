@@ -55,11 +55,12 @@ export interface EarOptions {
   readonly now: () => number;
 }
 
-type Frame = (octets: Uint8Array) => void;
+/** Told of each frame: who sent it, and the address that it says its sender has. */
+type Hears = (from: MacAddress, claimed: Address | undefined) => void;
 
 interface Listening {
   readonly line: Line;
-  readonly hears: Frame;
+  readonly hears: Hears;
   /** Asks for the addresses: those with the MAC addresses, if any, else everybody. */
   readonly frames: readonly Uint8Array[];
   readonly forHosts: readonly Uint8Array[];
@@ -80,25 +81,28 @@ const NOTHING: BpfProgram = [{ code: BPF.RET, jt: 0, jf: 0, k: 0 }];
  */
 class Line implements Disposable {
   readonly link: Link;
-  readonly #listeners = new Set<Frame>();
+  readonly #listeners = new Set<Hears>();
   #closed = false;
 
   /** @throws LinkError */
   constructor(open: OpenLink) {
     this.link = open({
       frame: ({ octets }) => {
-        for (const hears of this.#listeners) hears(octets);
+        if (this.#listeners.size === 0) return;
+        const from = decodeMac(octets, ETHERNET_FIELD.source);
+        const claimed = claimedBy(octets);
+        for (const hears of this.#listeners) hears(from, claimed);
       },
     });
   }
 
-  listen(hears: Frame): void {
+  listen(hears: Hears): void {
     // The filter may refuse, and then nobody listens.
     if (this.#listeners.size === 0) this.link.setFilter([NEIGHBOR_FILTER]);
     this.#listeners.add(hears);
   }
 
-  cease(hears: Frame): void {
+  cease(hears: Hears): void {
     this.#listeners.delete(hears);
     if (this.#listeners.size === 0 && !this.#closed) this.link.setFilter([NOTHING]);
   }
@@ -192,11 +196,9 @@ export class Ear implements Disposable {
     { macs }: Question,
     found: { answered: boolean; heard: boolean; reached: boolean },
   ): Listening | undefined {
-    const hears: Frame = (octets) => {
-      const mac = decodeMac(octets, ETHERNET_FIELD.source);
+    const hears: Hears = (mac, claimed) => {
       if (mac === facts.mac) return;
       found.heard = true;
-      const claimed = claimedBy(octets);
       if (claimed === undefined) return;
       found.reached ||= hosts.has(claimed) || addresses.has(claimed);
       found.answered ||= addresses.has(claimed) && (macs?.has(mac) ?? true);

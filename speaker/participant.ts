@@ -7,7 +7,7 @@ import type { MacAddress } from "../packet/address/mac.ts";
 import { formatPrefix } from "../packet/address/prefix.ts";
 import { defaultGateways } from "../packet/link/gateways.ts";
 import { receivedAtMs, type OpenLink, type ReceivedFrame } from "../packet/link/link.ts";
-import type { Announcing } from "./announcing.ts";
+import { interfacesFor, type Announcing } from "./announcing.ts";
 import { LinkedCandidacies } from "./candidacy.ts";
 import { Conversation, type ProbeOutcome, type Testimony } from "./conversation.ts";
 import type { Cause, WitnessPurpose } from "./context.ts";
@@ -34,6 +34,8 @@ const PROBE_MS = 2000;
 const STALE_MS = 100;
 /** News of members are collected for so long: in a big cluster many come at once. */
 const MEMBERS_MS = 10;
+/** News of owners, too: each is a message to the main thread, and of a claim there are several. */
+const OWNERS_MS = 10;
 /** Members that are asked for to hear anything, and for how long the gateways read are current. */
 const MEMBERS_ASKED = 3;
 const GATEWAYS_MS = 10_000;
@@ -75,6 +77,10 @@ export class Participant {
   #gateways: readonly Host[] = [];
   #gatewaysAt = -Infinity;
   #turn = 0;
+  /** What is being asked for probes, by the interfaces that it is asked on. */
+  readonly #listening = new Map<string, Promise<Testimony>>();
+  readonly #ownersTouched = new Set<Address>();
+  #ownersTimer: NodeJS.Timeout | undefined;
   #plight: Plight | undefined;
   #drains = false;
   #leaves = false;
@@ -180,6 +186,7 @@ export class Participant {
   /** Ends without a word. */
   close(): void {
     clearTimeout(this.#membersTimer);
+    clearTimeout(this.#ownersTimer);
     this.#conversation?.close();
     this.#ear[Symbol.dispose]();
   }
@@ -212,7 +219,7 @@ export class Participant {
         probe: (address) => this.#probe(address),
       },
       reports: {
-        owners: (addresses) => this.#reportOwners(addresses),
+        owners: (addresses) => this.#ownersChanged(addresses),
         moved: (...move) => this.#noteMoves(...move),
         members: () => this.#membersChanged(),
         left: (forced) => this.#options.report({ kind: "left", forced }),
@@ -275,7 +282,7 @@ export class Participant {
   #candidatesChanged(addresses: readonly Address[]): void {
     if (addresses.length === 0) return;
     this.#conversation?.step({ type: "candidacies", addresses });
-    this.#reportOwners(addresses);
+    this.#ownersChanged(addresses);
   }
 
   #entriesOf(addresses: readonly Address[]): CandidacyEntry[] {
@@ -365,9 +372,16 @@ export class Participant {
     this.#moves = [];
   }
 
-  #reportOwners(addresses: readonly Address[]): void {
+  #ownersChanged(addresses: readonly Address[]): void {
     if (this.#conversation === undefined || addresses.length === 0) return;
-    const owners = addresses.map((address) => this.#ownerNews(address));
+    for (const address of addresses) this.#ownersTouched.add(address);
+    this.#ownersTimer ??= setTimeout(() => this.#reportOwners(), OWNERS_MS);
+  }
+
+  #reportOwners(): void {
+    this.#ownersTimer = undefined;
+    const owners = Array.from(this.#ownersTouched, (address) => this.#ownerNews(address));
+    this.#ownersTouched.clear();
     this.#options.report({ kind: "owners", owners });
   }
 
@@ -404,12 +418,23 @@ export class Participant {
     this.#probes.set(address, outcome.resolve);
     const giveUp = setTimeout(() => outcome.resolve({ taken: false, heard: false }), PROBE_MS);
     this.#options.announcing().probe(entries, "fast");
-    const [found, testimony] = await Promise.all([
-      outcome.promise,
-      this.#witness([address], new Set(), "fence"),
-    ]);
+    const [found, testimony] = await Promise.all([outcome.promise, this.#listen(address)]);
     clearTimeout(giveUp);
     return { ...found, heard: testimony.heard };
+  }
+
+  /** Asks whether anything is heard where an address lives; once for all that are probed there together. */
+  #listen(address: Address): Promise<Testimony> {
+    const allowed = this.#candidacies?.allowance(address)?.interfaces;
+    const where = interfacesFor(address, allowed, this.#usable ?? []).join();
+    let asking = this.#listening.get(where);
+    if (asking === undefined) {
+      asking = this.#witness([address], new Set(), "fence");
+      this.#listening.set(where, asking);
+      const over = () => this.#listening.delete(where);
+      asking.then(over, over);
+    }
+    return asking;
   }
 
   #witness(
