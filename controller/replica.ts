@@ -23,6 +23,7 @@ import {
   SERVICE_L2_STATUSES,
   SERVICES,
   type ConfigMap,
+  type OwnerReference,
 } from "../kubernetes/resources.ts";
 import { formatKey, objectKey } from "../kubernetes/store.ts";
 import { WorkQueue } from "../kubernetes/work-queue.ts";
@@ -78,6 +79,8 @@ export class Replica {
   readonly #configured = Promise.withResolvers<undefined>();
   #configuration: Configuration | undefined;
   #refused: string | undefined;
+  /** The MetalLB object, by which the configuration and the Lease go. */
+  #owner: OwnerReference | undefined;
   /** The MetalLB object is gone, and we are about to follow. */
   #uninstalled = false;
   #namespacesSynced: Promise<void> | undefined;
@@ -102,6 +105,7 @@ export class Replica {
       ...LEASE_TIMES,
       name: LEASE,
       namespace,
+      owner: () => this.#owner,
       // A container that restarts in its pod goes on as the same contender, without waiting.
       ...(podName !== undefined && { identity: podName }),
     });
@@ -117,6 +121,7 @@ export class Replica {
     const { probes, shutdown } = this.#program;
     probes?.add("readyz", { name: "configuration", check: () => this.#unconfigured() });
     this.#configMaps.onChange(({ type, object }) => {
+      this.#owner = ownerOf(object) ?? this.#owner;
       if (type === "deleted") void this.#onConfigurationGone();
       else void this.#read(object);
     });
@@ -263,7 +268,7 @@ export class Replica {
     const signal = AbortSignal.any([until, AbortSignal.timeout(FINISH_MS)]);
     try {
       const config = await client.get(CONFIG_MAPS, { name: CONFIG_NAME, namespace }, signal);
-      const owner = config?.metadata.ownerReferences?.find(({ kind }) => kind === METALLBS.kind);
+      const owner = config && ownerOf(config);
       if (config !== undefined && owner === undefined) return false;
       const metallb = await client.get(METALLBS, { name: METALLB_NAME, namespace }, signal);
       if (metallb === undefined || metallb.metadata.deletionTimestamp !== undefined) return true;
@@ -303,6 +308,14 @@ export class Replica {
       if (behind.size === 0) return;
     }
   }
+}
+
+/** The MetalLB object that an object belongs to; to belong to it blocks nothing. */
+function ownerOf({ metadata }: ConfigMap): OwnerReference | undefined {
+  const owner = metadata.ownerReferences?.find(({ kind }) => kind === METALLBS.kind);
+  if (owner === undefined) return undefined;
+  const { apiVersion, kind, name, uid } = owner;
+  return { apiVersion, kind, name, uid };
 }
 
 function makeReflectors({ client, logger, metrics }: Program, namespace: string): Reflectors {

@@ -17,7 +17,7 @@ import type { Client } from "./client.ts";
 import { OperatorError } from "./errors.ts";
 import { silentLogger, type Logger } from "./logging.ts";
 import { Metrics } from "./metrics.ts";
-import { LEASES, type Lease } from "./resources.ts";
+import { LEASES, type Lease, type OwnerReference } from "./resources.ts";
 
 /** Which lease, and how fast. */
 export interface LeaderElectorOptions {
@@ -37,6 +37,8 @@ export interface LeaderElectorOptions {
    * lease's duration it takes over, for the duration counts from when it saw the last renewal.
    */
   readonly standbyPeriodMs?: number;
+  /** The object that the lease goes with: garbage collection removes it after that one. */
+  readonly owner?: () => OwnerReference | undefined;
   readonly logger?: Logger;
   readonly metrics?: Metrics;
   readonly clock?: Clock;
@@ -240,8 +242,12 @@ export class LeaderElector {
     const now = microTime(this.#clock.wallMs());
     const ours = found?.spec?.holderIdentity === this.identity;
     const transitions = (found?.spec?.leaseTransitions ?? 0) + (found && !ours ? 1 : 0);
+    const owner = this.#options.owner?.();
     return {
-      metadata: found?.metadata ?? { name, namespace },
+      metadata: {
+        ...(found?.metadata ?? { name, namespace }),
+        ...(owner !== undefined && { ownerReferences: [owner] }),
+      },
       spec: {
         holderIdentity: this.identity,
         leaseDurationSeconds: Math.ceil(this.#durationMs / 1000),

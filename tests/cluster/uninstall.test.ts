@@ -115,6 +115,12 @@ describeWith("netns", "nft")("uninstalling", () => {
       expect(differences(before, await dump(cluster, stable))).not.toEqual([]);
       await cluster.kubectl(["-n", PRODUCT_NAMESPACE, "delete", "metallb", "metallb"]);
       await sameAs(before, 90, () => dump(cluster, stable));
+      // leases are in no dump, for they change all the time
+      await waitFor("only the operator's Lease being left", 60, async () => {
+        const left = await leases(cluster, PRODUCT_NAMESPACE);
+        if (left.length !== 1) throw new Error(left.join());
+        return true;
+      });
       const pool = await cluster.get("addresspool", POOL, PRODUCT_NAMESPACE);
       expect(pool).toMatchObject({ spec: ADDRESS_POOL.spec });
       expect(await cluster.get("pod", "web", NAMESPACE)).toMatchObject({

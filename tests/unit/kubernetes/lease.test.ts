@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { sleep, type Clock, type Timer } from "../../../kubernetes/clock.ts";
 import { ApiError, OperatorError } from "../../../kubernetes/errors.ts";
 import { LeaderElector, microTime, type LeaderElectorOptions } from "../../../kubernetes/lease.ts";
-import type { Lease } from "../../../kubernetes/resources.ts";
+import type { Lease, OwnerReference } from "../../../kubernetes/resources.ts";
 import { VirtualClock } from "./virtual-clock.ts";
 
 type LeaseClient = LeaderElectorOptions["client"];
@@ -73,6 +73,33 @@ test("the first one leads, the second waits and takes over at once when the firs
   expect(server.lease?.spec).toMatchObject({ holderIdentity: "b", leaseTransitions: 1 });
   stopB.abort();
   await runB;
+});
+
+test("the lease goes with its owner, also when it was there before it", async () => {
+  const clock = new VirtualClock();
+  const server = new LeaseServer();
+  let owner: OwnerReference | undefined;
+  const elector = new LeaderElector({
+    ...common,
+    owner: () => owner,
+    clock,
+    client: server.client(direct),
+  });
+  const stop = new AbortController();
+  const run = elector.run(untilAborted, stop.signal);
+  await clock.advance(100);
+  expect(server.lease?.metadata).not.toHaveProperty("ownerReferences");
+  for (const uid of ["1", "2"]) {
+    owner = { apiVersion: "metallb.io/v1beta1", kind: "MetalLB", name: "metallb", uid };
+    await clock.advance(5_000);
+    expect(server.lease?.metadata.ownerReferences).toEqual([owner]);
+  }
+  stop.abort();
+  await run;
+  expect(server.lease).toMatchObject({
+    metadata: { ownerReferences: [owner] },
+    spec: { holderIdentity: "" },
+  });
 });
 
 test("the second takes over after the lease's duration when the first vanishes", async () => {
