@@ -121,7 +121,7 @@ export class Replica {
     const { probes, shutdown } = this.#program;
     probes?.add("readyz", { name: "configuration", check: () => this.#unconfigured() });
     this.#configMaps.onChange(({ type, object }) => {
-      this.#owner = ownerOf(object) ?? this.#owner;
+      this.#owner = ownerOf(object);
       if (type === "deleted") void this.#onConfigurationGone();
       else void this.#read(object);
     });

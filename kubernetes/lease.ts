@@ -206,7 +206,9 @@ export class LeaderElector {
       const found = held ?? (await client.get(LEASES, { name, namespace }, within));
       this.#isFresh = false;
       if (found) this.#observe(found);
-      if (found && !this.#mayTake(found)) return false;
+      // One that was deleted under its holder is still held, until that one finds out.
+      const last = found ?? this.#seen?.lease;
+      if (last && !this.#mayTake(last)) return false;
       const wanted = this.#claim(found);
       const written = found
         ? await client.replace(LEASES, wanted, within)

@@ -5,9 +5,9 @@
  * those from their kernels. An ICMP echo, which only the main thread can send, is a second source:
  * slower, not waited for, and taken when it comes.
  *
- * Of a member its own MAC addresses are asked, by unicast; hosts by broadcast, until one has answered,
- * and for what is not urgent only when the member does not answer: each member asks four times a
- * second, and a thousand of them would fill the LAN with broadcasts.
+ * Of a member its own MAC addresses are asked, by unicast, and by broadcast as a last try; hosts by
+ * broadcast, until one has answered, and for what is not urgent only when the member does not answer:
+ * each member asks four times a second, and a thousand of them would fill the LAN with broadcasts.
  */
 import { isIPv4, type Address } from "../packet/address/address.ts";
 import { decodeMac, type MacAddress } from "../packet/address/mac.ts";
@@ -63,6 +63,8 @@ interface Listening {
   readonly hears: Hears;
   /** Asks for the addresses: those with the MAC addresses, if any, else everybody. */
   readonly frames: readonly Uint8Array[];
+  /** Asks everybody for them, where `frames` does not. */
+  readonly aloud: readonly Uint8Array[];
   readonly forHosts: readonly Uint8Array[];
 }
 
@@ -156,14 +158,17 @@ export class Ear implements Disposable {
     const asked = this.#plan(question);
     const links = asked.flatMap((each) => this.#listen(each, question, found) ?? []);
     for (let tries = 1; tries <= TRIES; tries++) {
+      const quietly = question.quietly === true;
       // That we hear anybody is to be learnt once, and not yet of a neighbour that answers.
-      const isEnough = found.reached || (tries === 1 && question.quietly === true);
-      for (const { line, frames, forHosts } of links)
-        line.link.sendBatch(isEnough ? frames : [...frames, ...forHosts]);
+      const isEnough = found.reached || (tries === 1 && quietly);
+      // A switch may have forgotten where the member is, and not flood what it cannot place.
+      const isLast = tries === TRIES && !quietly;
+      for (const { line, frames, aloud, forHosts } of links)
+        line.link.sendBatch([...frames, ...(isLast ? aloud : []), ...(isEnough ? [] : forHosts)]);
       await new Promise((resolve) => setTimeout(resolve, LISTEN_MS / TRIES));
       if (found.answered || (found.reached && question.addresses.length === 0)) break;
     }
-    for (const { line, hears } of links) line.cease(hears);
+    for (const { line, hears } of links) this.#cease(line, hears);
     const since = this.#options.now() - ECHO_MS;
     const isEchoed = asked.some(({ facts }) => (this.#echoes.get(facts.name) ?? -Infinity) > since);
     return { ...found, heard: found.heard || isEchoed, reached: found.reached || isEchoed };
@@ -208,16 +213,25 @@ export class Ear implements Disposable {
       line.listen(hears);
       const from = facts.addresses.find(isIPv4);
       const known = [...(macs ?? [])];
-      const frames = [...addresses].flatMap((each) =>
-        known.length > 0
-          ? known.flatMap((mac) => pollFrames(each, mac, facts, from))
-          : announcementFrames("probe", each, facts),
+      const toAll = [...addresses].flatMap((each) => announcementFrames("probe", each, facts));
+      const toKnown = [...addresses].flatMap((each) =>
+        known.flatMap((mac) => pollFrames(each, mac, facts, from)),
       );
+      const [frames, aloud] = known.length > 0 ? [toKnown, toAll] : [toAll, []];
       const forHosts = [...hosts].flatMap((each) => announcementFrames("probe", each, facts));
-      return { line, hears, frames, forHosts };
+      return { line, hears, frames, aloud, forHosts };
     } catch {
       this.#hangUp(facts.name);
       return undefined; // as said above
+    }
+  }
+
+  #cease(line: Line, hears: Hears): void {
+    try {
+      line.cease(hears);
+    } catch {
+      // The kernel has no room for a filter: rather no link than one that hears all.
+      if (this.#lines.get(line.link.interfaceName) === line) this.#hangUp(line.link.interfaceName);
     }
   }
 

@@ -211,8 +211,14 @@ export class Participant {
       candidacies: (address) => candidacies.get(address),
       now: () => performance.now(),
       ground: {
-        withdraw: (addresses) => announcing.change([], addresses),
-        activate: (addresses) => announcing.change(this.#entriesOf(addresses), []),
+        withdraw: (addresses) => {
+          this.#reportOwners(addresses);
+          announcing.change([], addresses);
+        },
+        activate: (addresses) => {
+          this.#reportOwners(addresses);
+          announcing.change(this.#entriesOf(addresses), []);
+        },
         announce: (addresses) => announcing.announceAgain(addresses),
         fence: (on) => this.#fence(on),
         witness: (addresses, macs, purpose) => this.#witness(addresses, macs, purpose),
@@ -375,13 +381,19 @@ export class Participant {
   #ownersChanged(addresses: readonly Address[]): void {
     if (this.#conversation === undefined || addresses.length === 0) return;
     for (const address of addresses) this.#ownersTouched.add(address);
-    this.#ownersTimer ??= setTimeout(() => this.#reportOwners(), OWNERS_MS);
+    this.#ownersTimer ??= setTimeout(() => {
+      this.#ownersTimer = undefined;
+      this.#reportOwners([...this.#ownersTouched]);
+    }, OWNERS_MS);
   }
 
-  #reportOwners(): void {
-    this.#ownersTimer = undefined;
-    const owners = Array.from(this.#ownersTouched, (address) => this.#ownerNews(address));
-    this.#ownersTouched.clear();
+  /**
+   * At once where this speaker begins or ends to answer: what it tells of such an address after that,
+   * a conflict say, is understood only by whoever knows the owner.
+   */
+  #reportOwners(addresses: readonly Address[]): void {
+    for (const address of addresses) this.#ownersTouched.delete(address);
+    const owners = addresses.map((address) => this.#ownerNews(address));
     this.#options.report({ kind: "owners", owners });
   }
 
@@ -470,18 +482,24 @@ export class Participant {
     return [...this.#gateways, ...named, ...this.#someMembers()];
   }
 
-  /** Those believed alive, if any are: others would answer nothing. */
+  /** Some of those believed alive, and one of the others: its kernel may answer all the same. */
   #someMembers(): Host[] {
     const roster = this.#conversation?.protocol.roster;
     const others = this.#hints.filter(({ name }) => name !== this.#start?.node);
     const alive = others.filter(({ name }) => roster?.isLive(name));
-    const pool = alive.length > 0 ? alive : others;
-    const count = Math.min(MEMBERS_ASKED, pool.length);
-    this.#turn += count;
-    return Array.from({ length: count }, (_, i) => pool[(this.#turn + i) % pool.length]).flatMap(
-      (hint) => hint?.endpoints.map(({ address }) => ({ address })) ?? [],
+    const rest = others.filter(({ name }) => roster?.isLive(name) !== true);
+    this.#turn += 1;
+    return [...inTurn(alive, this.#turn, MEMBERS_ASKED), ...inTurn(rest, this.#turn, 1)].flatMap(
+      ({ endpoints }) => endpoints.map(({ address }) => ({ address })),
     );
   }
+}
+
+/** Gives so many of a list, the next ones in each turn. */
+function inTurn<T>(list: readonly T[], turn: number, wanted: number): T[] {
+  const count = Math.min(wanted, list.length);
+  const from = list.length === 0 ? 0 : (turn * count) % list.length;
+  return [...list, ...list].slice(from, from + count);
 }
 
 /** Gives a time of the steps as milliseconds since 1970. */

@@ -292,7 +292,7 @@ describeWith(
       "in half an hour of rest nothing moves",
       async () => {
         const owner = await scene.gather();
-        const watch = await scene.watch(100);
+        const watch = await scene.watch({ intervalMs: 100 });
         const findings = await watch.during(
           () => delay(30 * MINUTE),
           (seen) => void process.stderr.write(formatFindings("half an hour of rest", seen)),

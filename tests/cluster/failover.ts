@@ -323,7 +323,7 @@ export class FailoverScene implements AsyncDisposable {
   }
 
   /** Begins to open connections and to ask, of each address one every so often. */
-  async watch(intervalMs = INTERVAL_MS): Promise<Watch> {
+  async watch({ intervalMs = INTERVAL_MS, patienceMs = PATIENCE_MS } = {}): Promise<Watch> {
     for (const { address } of this.subjects) await waitForAnswer(this.client, address);
     const capture = await this.asker.capture(ANSWER_FILTER);
     const questions = await this.asker.ask(
@@ -331,7 +331,7 @@ export class FailoverScene implements AsyncDisposable {
       intervalMs,
     );
     const probes = await Promise.all(
-      this.subjects.map(({ address }) => this.client.probe(address, 80, intervalMs, PATIENCE_MS)),
+      this.subjects.map(({ address }) => this.client.probe(address, 80, intervalMs, patienceMs)),
     );
     return new Watch(this, capture, questions, probes);
   }

@@ -102,6 +102,29 @@ test("the lease goes with its owner, also when it was there before it", async ()
   });
 });
 
+test("a lease that somebody deletes is still its holder's, who makes it anew", async () => {
+  const clock = new VirtualClock();
+  const server = new LeaseServer();
+  const [a, b] = ["a", "b"].map(
+    (identity) => new LeaderElector({ ...common, identity, clock, client: server.client(direct) }),
+  );
+  const stop = new AbortController();
+  const runs = [a!.run(untilAborted, stop.signal)];
+  await clock.advance(100);
+  runs.push(b!.run(untilAborted, stop.signal));
+  await clock.advance(10_000);
+  for (let time = 0; time < 20; time++) {
+    server.lease = undefined;
+    for (let step = 0; step < 40; step++) {
+      await clock.advance(100);
+      expect([a!.isLeading, b!.isLeading]).toEqual([true, false]);
+    }
+    expect(server.lease).toMatchObject({ spec: { holderIdentity: "a" } });
+  }
+  stop.abort();
+  await Promise.all(runs);
+});
+
 test("the second takes over after the lease's duration when the first vanishes", async () => {
   const clock = new VirtualClock();
   const server = new LeaseServer();

@@ -5,7 +5,7 @@ import type { IPv4Address } from "../../../packet/address/ipv4.ts";
 import type { IPv6Address } from "../../../packet/address/ipv6.ts";
 import type { MacAddress } from "../../../packet/address/mac.ts";
 import { parsePrefix } from "../../../packet/address/prefix.ts";
-import type { Link } from "../../../packet/link/link.ts";
+import { LinkError, type Link } from "../../../packet/link/link.ts";
 import { MemoryLan, type MemoryPort } from "../../../packet/link/memory.ts";
 import { ARP_REPLY } from "../../../packet/wire/arp.ts";
 import type { BpfProgram } from "../../../packet/wire/bpf.ts";
@@ -154,10 +154,10 @@ describe("what the LAN says", () => {
       found: { answered: true, heard: true, reached: true },
     },
     {
-      name: "another host would answer for its address: it is not asked",
+      name: "another host answers for its address, once it is asked: the member has not answered",
       answering: { other: [VIP] },
       addresses: [VIP],
-      found: { answered: false, heard: false, reached: false },
+      found: { answered: false, heard: true, reached: true },
     },
     {
       name: "of oneself anybody's answer counts",
@@ -224,6 +224,20 @@ describe("what the LAN says", () => {
     expect(await isHearing(opened[0])).toBe(false);
   });
 
+  test("a link whose filter the kernel refuses is given up, and opened anew for the next question", async () => {
+    const { ear, opened } = lan({ peer: [VIP] });
+    const question = { addresses: [VIP], allowed, macs, hosts };
+    const asked = ear.ask(question);
+    const [link] = opened;
+    link!.setFilter = () => {
+      throw new LinkError("FilterTooLarge", "no room");
+    };
+    expect(await asked).toMatchObject({ answered: true });
+    expect(link!.up).toBe(false);
+    expect(await ear.ask(question)).toMatchObject({ answered: true });
+    expect(opened).toHaveLength(2);
+  });
+
   test("a link is closed when its interface cannot be used any more, and opened again after", async () => {
     const { ear, opened, setUsable } = lan({ peer: [VIP] });
     const question = { addresses: [VIP], allowed, macs, hosts };
@@ -240,15 +254,18 @@ describe("what the LAN says", () => {
     expect(opened.map(({ up }) => up)).toEqual([false, false, false]);
   });
 
-  test("a member's addresses are asked for by unicast, hosts by broadcast until one answers", async () => {
+  test("a member is asked by unicast and at last by broadcast, hosts by broadcast until one answers", async () => {
     const { ear, peer, other } = lan({ other: [GATEWAY] });
     const found = await ear.ask({ addresses: [VIP, VIP_6], allowed, macs, hosts });
     expect(found).toEqual({ answered: false, heard: true, reached: true });
-    expect(peer).toEqual({ broadcast: 1, unicast: 6 });
-    expect(other).toEqual({ broadcast: 1, unicast: 0 });
+    expect(peer).toEqual({ broadcast: 3, unicast: 6 });
+    expect(other).toEqual({ broadcast: 3, unicast: 0 });
+    const answers = lan({ peer: [VIP] });
+    await answers.ear.ask({ addresses: [VIP], allowed, macs, hosts });
+    expect(answers.other).toEqual({ broadcast: 1, unicast: 0 });
     const silent = lan({});
     await silent.ear.ask({ addresses: [VIP], allowed, macs, hosts });
-    expect(silent.other).toEqual({ broadcast: 3, unicast: 0 });
+    expect(silent.other).toEqual({ broadcast: 4, unicast: 0 });
   });
 
   test("quietly: one frame to the one host as long as it answers, all are asked when it does not", async () => {
