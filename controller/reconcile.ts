@@ -375,7 +375,12 @@ export class Leader {
 
   #settle(): void {
     this.#readConflicts();
-    for (const key of this.#convergence.settle(this.#now())) this.#options.services.add(key);
+    const decided = [...this.#convergence.settle(this.#now())];
+    // Whoever waits for an address is not to wait until all who have theirs were looked at.
+    const waits = (key: string) =>
+      (this.#convergence.service(key)?.status?.loadBalancer?.ingress ?? []).length === 0;
+    for (const key of decided) if (waits(key)) this.#options.services.add(key);
+    for (const key of decided) this.#options.services.add(key);
     this.#wakeLater();
     this.#showing ??= this.#options.clock.setTimer(POOL_STATUS_MS, () => {
       this.#showing = undefined;

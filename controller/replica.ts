@@ -293,7 +293,7 @@ export class Replica {
     };
     for (;;) {
       behind.clear();
-      for await (const { items } of client.pages(SERVICES, {}, undefined, signal)) {
+      for await (const { items } of client.metadataPages(SERVICES, {}, undefined, signal)) {
         for (const item of items) {
           const [key, version] = [objectKey(item), item.metadata.resourceVersion ?? ""];
           if (isBehind(key, version)) behind.set(key, version);

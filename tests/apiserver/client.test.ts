@@ -132,6 +132,13 @@ describeWith("setpriv")("a client of a real API server", () => {
     }
     expect(sizes).toEqual([10, 10, 5]);
     expect(versions.size).toBe(1);
+    const selection = { namespace, labelSelector: "page=yes" };
+    const { items } = await client.list(CONFIG_MAPS, selection);
+    const found: unknown[] = [];
+    for await (const page of client.metadataPages(CONFIG_MAPS, selection, 10))
+      found.push(...page.items);
+    const [kind, apiVersion] = ["ConfigMap", "v1"];
+    expect(found).toEqual(items.map(({ metadata }) => ({ kind, apiVersion, metadata })));
   });
 
   test("repeated events become one Event with a count, as kubectl shows it", async () => {
