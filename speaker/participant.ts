@@ -150,9 +150,10 @@ export class Participant {
     this.#usable = usable;
     this.#ear.interfacesChanged();
     this.#begin();
+    // Before it knows that it may claim again: others may have taken meanwhile what it had.
+    if (returned) this.#conversation?.step({ type: "carrier" });
     this.#ownLinksChanged();
     this.#moved();
-    if (returned) this.#conversation?.step({ type: "carrier" });
   }
 
   /** Whether a frame may be answered: no fence is up, and it is neither old nor from before one. */

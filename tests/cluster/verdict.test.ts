@@ -374,32 +374,38 @@ describeWith("netns", "nft")("the verdict", () => {
       2 * MINUTE,
     );
 
+    /** Cuts the owner's link until the others say so; it comes back and takes nothing back. */
+    async function cut(): Promise<void> {
+      const node = await owner("main");
+      await node.cutLink();
+      try {
+        const others = cluster.nodes.filter((each) => each !== node);
+        await waitFor("another owner", PATIENCE, async () => {
+          const verdicts = await Promise.all(others.map((each) => verdictOf(each, "main")));
+          return verdicts.every(
+            ({ addresses: [said] }) =>
+              said?.owner !== undefined &&
+              said.owner !== node.name &&
+              said.nodes.some((each) => each.node === node.name && each.reason === "SpeakerDead"),
+          );
+        });
+        const { here } = (await verdictOf(node, "main")).addresses[0] ?? {};
+        expect(here).toMatchObject({
+          reason: "NoCarrier",
+          message: expect.stringMatching(/eth0: up without carrier/),
+        });
+      } finally {
+        await node.restoreLink();
+        await node.waitReady();
+      }
+      await saidOf("main", node, "LowerRank");
+    }
+
     test(
       "its cable: the others say SpeakerDead, and it says NoCarrier itself",
       async () => {
-        const node = await owner("main");
-        await node.cutLink();
-        try {
-          const others = cluster.nodes.filter((each) => each !== node);
-          await waitFor("another owner", PATIENCE, async () => {
-            const verdicts = await Promise.all(others.map((each) => verdictOf(each, "main")));
-            return verdicts.every(
-              ({ addresses: [said] }) =>
-                said?.owner !== undefined &&
-                said.owner !== node.name &&
-                said.nodes.some((each) => each.node === node.name && each.reason === "SpeakerDead"),
-            );
-          });
-          const { here } = (await verdictOf(node, "main")).addresses[0] ?? {};
-          expect(here).toMatchObject({
-            reason: "NoCarrier",
-            message: expect.stringMatching(/eth0: up without carrier/),
-          });
-        } finally {
-          await node.restoreLink();
-          await node.waitReady();
-        }
-        await saidOf("main", node, "LowerRank");
+        // What the others do and what comes back with the link race: several times, then.
+        for (let round = 0; round < 5; round++) await cut();
       },
       3 * MINUTE,
     );
