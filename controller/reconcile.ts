@@ -32,7 +32,7 @@ import { Convergence } from "./convergence.ts";
 import type { ControllerMetrics } from "./metrics.ts";
 import { differs, poolStatus } from "./pool-status.ts";
 import { Quarantine } from "./quarantine.ts";
-import type { Decision } from "./service.ts";
+import { publishedBy, type Decision } from "./service.ts";
 import { changeOf, type ServiceEvent } from "./status.ts";
 import {
   trimService,
@@ -375,10 +375,12 @@ export class Leader {
 
   #settle(): void {
     this.#readConflicts();
-    const decided = [...this.#convergence.settle(this.#now())];
+    const decided = this.#convergence.settle(this.#now());
     // Whoever waits for an address is not to wait until all who have theirs were looked at.
-    const waits = (key: string) =>
-      (this.#convergence.service(key)?.status?.loadBalancer?.ingress ?? []).length === 0;
+    const waits = (key: string) => {
+      const service = this.#convergence.service(key);
+      return service !== undefined && publishedBy(service).length === 0;
+    };
     for (const key of decided) if (waits(key)) this.#options.services.add(key);
     for (const key of decided) this.#options.services.add(key);
     this.#wakeLater();

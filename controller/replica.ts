@@ -4,6 +4,7 @@
  * Of several replicas one leads; the others watch along and take over. Whoever begins to lead starts
  * with an empty book, so that there is one way only to come to know who holds what.
  */
+import type { OwnerReference } from "../api/object.ts";
 import { METALLB_NAME } from "../api/metallb.ts";
 import { CONFIG_NAME } from "../api/rendered-config.ts";
 import type { ServiceL2Status } from "../api/service-l2-status.ts";
@@ -23,7 +24,6 @@ import {
   SERVICE_L2_STATUSES,
   SERVICES,
   type ConfigMap,
-  type OwnerReference,
 } from "../kubernetes/resources.ts";
 import { formatKey, objectKey } from "../kubernetes/store.ts";
 import { WorkQueue } from "../kubernetes/work-queue.ts";

@@ -12,12 +12,13 @@
  */
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
+import type { OwnerReference } from "../api/object.ts";
 import { abortReason, sleep, systemClock, type Clock, type Timer } from "./clock.ts";
 import type { Client } from "./client.ts";
 import { OperatorError } from "./errors.ts";
 import { silentLogger, type Logger } from "./logging.ts";
 import { Metrics } from "./metrics.ts";
-import { LEASES, type Lease, type OwnerReference } from "./resources.ts";
+import { LEASES, type Lease } from "./resources.ts";
 
 /** Which lease, and how fast. */
 export interface LeaderElectorOptions {

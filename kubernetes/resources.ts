@@ -117,9 +117,6 @@ export type ClusterRoleBinding = Named<V1ClusterRoleBinding>;
 export type NetworkPolicy = Named<V1NetworkPolicy>;
 /** A ServiceCIDR. */
 export type ServiceCIDR = Named<V1ServiceCIDR>;
-/** Names the object that another belongs to. */
-export type OwnerReference = NonNullable<ObjectMeta["ownerReferences"]>[number];
-
 /** A Lease. */
 export type Lease = Named<V1Lease>;
 /** An Event of events.k8s.io. */

@@ -63,9 +63,9 @@ interface Listening {
   readonly hears: Hears;
   /** Asks for the addresses: those with the MAC addresses, if any, else everybody. */
   readonly frames: readonly Uint8Array[];
-  /** Asks everybody for them, where `frames` does not. */
-  readonly aloud: readonly Uint8Array[];
-  readonly forHosts: readonly Uint8Array[];
+  /** Asks everybody for them, where `frames` does not. Made when wanted, which is seldom. */
+  readonly aloud: () => readonly Uint8Array[];
+  readonly forHosts: () => readonly Uint8Array[];
 }
 
 interface Asked {
@@ -84,7 +84,6 @@ const NOTHING: BpfProgram = [{ code: BPF.RET, jt: 0, jf: 0, k: 0 }];
 class Line implements Disposable {
   readonly link: Link;
   readonly #listeners = new Set<Hears>();
-  #closed = false;
 
   /** @throws LinkError */
   constructor(open: OpenLink) {
@@ -106,11 +105,10 @@ class Line implements Disposable {
 
   cease(hears: Hears): void {
     this.#listeners.delete(hears);
-    if (this.#listeners.size === 0 && !this.#closed) this.link.setFilter([NOTHING]);
+    if (this.#listeners.size === 0) this.link.setFilter([NOTHING]);
   }
 
   [Symbol.dispose](): void {
-    this.#closed = true;
     this.#listeners.clear();
     this.link[Symbol.dispose]();
   }
@@ -164,7 +162,11 @@ export class Ear implements Disposable {
       // A switch may have forgotten where the member is, and not flood what it cannot place.
       const isLast = tries === TRIES && !quietly;
       for (const { line, frames, aloud, forHosts } of links)
-        line.link.sendBatch([...frames, ...(isLast ? aloud : []), ...(isEnough ? [] : forHosts)]);
+        line.link.sendBatch([
+          ...frames,
+          ...(isLast ? aloud() : []),
+          ...(isEnough ? [] : forHosts()),
+        ]);
       await new Promise((resolve) => setTimeout(resolve, LISTEN_MS / TRIES));
       if (found.answered || (found.reached && question.addresses.length === 0)) break;
     }
@@ -213,12 +215,16 @@ export class Ear implements Disposable {
       line.listen(hears);
       const from = facts.addresses.find(isIPv4);
       const known = [...(macs ?? [])];
-      const toAll = [...addresses].flatMap((each) => announcementFrames("probe", each, facts));
-      const toKnown = [...addresses].flatMap((each) =>
-        known.flatMap((mac) => pollFrames(each, mac, facts, from)),
-      );
-      const [frames, aloud] = known.length > 0 ? [toKnown, toAll] : [toAll, []];
-      const forHosts = [...hosts].flatMap((each) => announcementFrames("probe", each, facts));
+      const probes = (of: ReadonlySet<Address>) =>
+        [...of].flatMap((each) => announcementFrames("probe", each, facts));
+      const frames =
+        known.length === 0
+          ? probes(addresses)
+          : [...addresses].flatMap((each) =>
+              known.flatMap((mac) => pollFrames(each, mac, facts, from)),
+            );
+      const aloud = () => (known.length === 0 ? [] : probes(addresses));
+      const forHosts = () => probes(hosts);
       return { line, hears, frames, aloud, forHosts };
     } catch {
       this.#hangUp(facts.name);
@@ -230,7 +236,7 @@ export class Ear implements Disposable {
     try {
       line.cease(hears);
     } catch {
-      // The kernel has no room for a filter: rather no link than one that hears all.
+      // It was closed meanwhile; or the kernel has no room for a filter: rather no link than one that hears all.
       if (this.#lines.get(line.link.interfaceName) === line) this.#hangUp(line.link.interfaceName);
     }
   }

@@ -10,7 +10,7 @@ import { receivedAtMs, type OpenLink, type ReceivedFrame } from "../packet/link/
 import { interfacesFor, type Announcing } from "./announcing.ts";
 import { LinkedCandidacies } from "./candidacy.ts";
 import { Conversation, type ProbeOutcome, type Testimony } from "./conversation.ts";
-import type { Cause, WitnessPurpose } from "./context.ts";
+import { sample, type Cause, type WitnessPurpose } from "./context.ts";
 import { Ear, type Host } from "./ear.ts";
 import type { UsableInterface } from "./interfaces.ts";
 import type { Hint } from "./joining.ts";
@@ -76,7 +76,6 @@ export class Participant {
   #moves: MoveNews[] = [];
   #gateways: readonly Host[] = [];
   #gatewaysAt = -Infinity;
-  #turn = 0;
   /** What is being asked for probes, by the interfaces that it is asked on. */
   readonly #listening = new Map<string, Promise<Testimony>>();
   readonly #ownersTouched = new Set<Address>();
@@ -472,7 +471,7 @@ export class Participant {
     }
   }
 
-  /** Gateways, what the configuration names, and some other nodes in turn: their kernels answer, too. */
+  /** Gateways, what the configuration names, and some other nodes by chance: their kernels answer, too. */
   #hosts(): Host[] {
     const now = performance.now();
     if (now - this.#gatewaysAt > GATEWAYS_MS) {
@@ -489,18 +488,10 @@ export class Participant {
     const others = this.#hints.filter(({ name }) => name !== this.#start?.node);
     const alive = others.filter(({ name }) => roster?.isLive(name));
     const rest = others.filter(({ name }) => roster?.isLive(name) !== true);
-    this.#turn += 1;
-    return [...inTurn(alive, this.#turn, MEMBERS_ASKED), ...inTurn(rest, this.#turn, 1)].flatMap(
+    return [...sample(alive, MEMBERS_ASKED, Math.random), ...sample(rest, 1, Math.random)].flatMap(
       ({ endpoints }) => endpoints.map(({ address }) => ({ address })),
     );
   }
-}
-
-/** Gives so many of a list, the next ones in each turn. */
-function inTurn<T>(list: readonly T[], turn: number, wanted: number): T[] {
-  const count = Math.min(wanted, list.length);
-  const from = list.length === 0 ? 0 : (turn * count) % list.length;
-  return [...list, ...list].slice(from, from + count);
 }
 
 /** Gives a time of the steps as milliseconds since 1970. */

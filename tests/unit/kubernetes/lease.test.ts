@@ -1,9 +1,10 @@
 import { expect, test } from "@jest/globals";
 import fc from "fast-check";
+import type { OwnerReference } from "../../../api/object.ts";
 import { sleep, type Clock, type Timer } from "../../../kubernetes/clock.ts";
 import { ApiError, OperatorError } from "../../../kubernetes/errors.ts";
 import { LeaderElector, microTime, type LeaderElectorOptions } from "../../../kubernetes/lease.ts";
-import type { Lease, OwnerReference } from "../../../kubernetes/resources.ts";
+import type { Lease } from "../../../kubernetes/resources.ts";
 import { VirtualClock } from "./virtual-clock.ts";
 
 type LeaseClient = LeaderElectorOptions["client"];
