@@ -409,7 +409,7 @@ function writeBeat(writer: Writer, beat: Beat): void {
   writer.u32(beat.refutation);
   writer.u32(beat.sequence);
   const standing = STANDINGS.indexOf(beat.standing);
-  writer.u8(standing | (beat.unheard ? 4 : 0) | (beat.joining ? 8 : 0));
+  writer.u8(standing | (beat.unheard ? 4 : 0) | (beat.joining ? 8 : 0) | (beat.guest ? 16 : 0));
   writer.u32(beat.ack);
   writer.u16(Math.min(0xffff, Math.round(10 * beat.ackAgeMs)));
   writer.u32(beat.standingRefutation);
@@ -429,6 +429,7 @@ function readBeat(reader: Reader, type: Beat["type"]): Beat {
     sequence,
     unheard: (flags & 4) !== 0,
     joining: (flags & 8) !== 0,
+    guest: (flags & 16) !== 0,
     ack: reader.u32(),
     ackAgeMs: reader.u16() / 10,
     standing: reader.of(STANDINGS, flags & 3),

@@ -15,18 +15,28 @@ import { MAX_PAYLOAD, type Beat, type Page, type Pull, type Summary } from "./me
 import { Pace } from "./pace.ts";
 import type { Peer } from "./peer.ts";
 import { isLive, type MemberRecord } from "./roster.ts";
-import { CLAIM_GROUP_SIZE, sizeOfClaim, sizeOfRecord } from "./sizes.ts";
+import { CLAIM_GROUP_SIZE, sizeOfClaim, sizeOfPull, sizeOfRecord } from "./sizes.ts";
 import { BATCH_MS, MEMBER_REPEAT_MS, PACE_BURST, PACE_PER_SECOND } from "./timing.ts";
 
 const MESSAGE_ROOM = MAX_PAYLOAD - 4;
 const SUMMARY_ENTRIES = 70;
 const LOWEST_ID = "0".repeat(16);
 const HIGHEST_ID = "f".repeat(16);
-/** Member records that may go at once before they are collected. */
+/** Of more records than this none is sent twice. */
 const AT_ONCE = 8;
+/** Of a member with no more claims all are asked for, and not those in some buckets. */
+const FEW_CLAIMS = 20;
+/** More neighbours than the rings give a member in quiet: not all of them are told everything. */
+const FAN_OUT = 8;
+/** Packets of member records a second, and at once: what is more is collected. */
+const MEMBERS_PER_SECOND = 200;
+const MEMBERS_BURST = 32;
 /** A death found by comparing is believed after so long without a sign of life. */
 const DOUBT_MS = 120;
 const DOUBT_TRIES = 3;
+/** Of more doubts than this each puts the later ones off by so much on average. */
+const DOUBTS_AT_ONCE = 8;
+const DOUBT_EACH_MS = 8;
 
 /** What gossip needs of the speaker. */
 export interface GossipHost {
@@ -88,7 +98,11 @@ export class Gossip {
   readonly #wanted = new Map<string, Wanted>();
   /** Pages of what was last taken out of it. */
   readonly #pages: { to: string; page: Page }[] = [];
-  readonly #answeredAt = new Map<string, number>();
+  /** When a Summary went to whom. */
+  readonly #comparedAt = new Map<string, number>();
+  /** What was asked for of each member since then, by its id. */
+  readonly #pulled = new Map<string, Digest>();
+  #pulledSince = -Infinity;
   readonly #doubts = new Map<string, Doubt>();
   #live: readonly LiveId[] = [];
   #liveRevision = -1;
@@ -98,15 +112,17 @@ export class Gossip {
     this.#host = host;
     this.#context = host.context;
     this.#pace = new Pace(PACE_PER_SECOND, PACE_BURST, now);
-    this.#burst = new Pace(AT_ONCE * 4, AT_ONCE, now);
+    this.#burst = new Pace(MEMBERS_PER_SECOND, MEMBERS_BURST, now);
   }
 
   /** Passes a member's record on to all neighbours but the one that it came from. */
   spreadMember(record: MemberRecord, from = ""): void {
     const { now } = this.#context;
     this.#members.set(record.name, { record, from });
-    // A few go at once; in a storm of news they are collected, or each would be a packet of its own.
-    const wait = this.#burst.take(1, now) ? now : this.#membersSentAt + BATCH_MS;
+    // A few go at once; in a storm of news they are collected, or each would be packets of its own.
+    const wait = this.#burst.take(this.#hearers().length, now)
+      ? now
+      : this.#membersSentAt + this.#membersInterval();
     this.#membersAt = Math.min(this.#membersAt, Math.max(now, wait));
   }
 
@@ -128,6 +144,8 @@ export class Gossip {
     }
     if (peer.differsSince === Infinity) peer.differsSince = now;
     if (now - peer.differsSince < 3 * timing.interval) return;
+    // who cannot be asked now is asked at its next beat, if it differs even then
+    if (!this.#pace.take(1, now)) return;
     peer.differsSince = now;
     this.compare(peer.name);
   }
@@ -146,7 +164,8 @@ export class Gossip {
 
   /** Sends a Summary of everything to a member; `answer`: wants its Summary in return. */
   compare(to: string, answer = true): void {
-    const { outbox } = this.#context;
+    const { outbox, now } = this.#context;
+    this.#comparedAt.set(to, now);
     const entries = this.#liveIds();
     let from = LOWEST_ID;
     for (let i = 0; i === 0 || i < entries.length; i += SUMMARY_ENTRIES) {
@@ -155,6 +174,7 @@ export class Gossip {
       const upTo = last ? HIGHEST_ID : (part.at(-1)?.id ?? HIGHEST_ID);
       const list = part.map(({ id, name }) => ({ id, digest: this.#memberDigest(name) }));
       outbox.send(to, { type: "summary", from, to: upTo, entries: list, answer });
+      this.#pace.spend(1, now);
       from = upTo;
     }
   }
@@ -169,13 +189,13 @@ export class Gossip {
       const name = this.#host.nameOf(id);
       const record = name === undefined ? undefined : roster.get(name);
       if (record === undefined || name === undefined) {
-        this.#context.outbox.send(from, { type: "pull", id, buckets: [] });
+        this.#pull(from, id, digest);
       } else if (!isLive(record)) {
         // dead, gone, or begun anew without having joined yet: it counts there, and must not
         this.#want(from, record.name, NO_CLAIMS);
-        this.#pull(from, record);
+        this.#pull(from, id, digest, record);
       } else if (!sameDigest(digest, this.#memberDigest(name))) {
-        this.#pull(from, record);
+        this.#pull(from, id, digest, record);
       } else continue;
       differs = true;
     }
@@ -184,8 +204,7 @@ export class Gossip {
       this.#want(from, name, undefined);
     }
     if (!summary.answer || !differs) return;
-    if (now - (this.#answeredAt.get(from) ?? -Infinity) < timing.interval) return;
-    this.#answeredAt.set(from, now);
+    if (now - (this.#comparedAt.get(from) ?? -Infinity) < timing.interval) return;
     this.compare(from, false);
   }
 
@@ -217,8 +236,10 @@ export class Gossip {
   doubt(record: MemberRecord): void {
     const known = this.#doubts.get(record.name);
     if (known !== undefined && known.record.refutation >= record.refutation) return;
-    const { now } = this.#context;
-    this.#doubts.set(record.name, { record, since: now, tries: 0, at: now });
+    const { now, random } = this.#context;
+    // Of a heal many doubt the same many: each asks in an order of its own, and few are asked twice.
+    const wait = Math.max(0, this.#doubts.size - DOUBTS_AT_ONCE) * DOUBT_EACH_MS * random();
+    this.#doubts.set(record.name, { record, since: now, tries: 0, at: now + wait });
   }
 
   /** Sends what is due, and gives when to come back. */
@@ -258,10 +279,24 @@ export class Gossip {
     return sum.value();
   }
 
-  #pull(from: string, record: MemberRecord): void {
-    const { outbox, claims } = this.#context;
-    const id = this.#host.idOf(record.name);
-    outbox.send(from, { type: "pull", id, buckets: claims.buckets(record.life) });
+  /**
+   * Asks for what differs of a member: once, though after a heal all neighbours have the same to
+   * tell. If the answer gets lost, the next comparison asks again.
+   */
+  #pull(from: string, id: string, digest: Digest, record?: MemberRecord): void {
+    const { outbox, claims, now, timing } = this.#context;
+    if (now - this.#pulledSince >= 2 * timing.interval) {
+      this.#pulled.clear();
+      this.#pulledSince = now;
+    }
+    const asked = this.#pulled.get(id);
+    if (asked !== undefined && sameDigest(asked, digest)) return;
+    this.#pulled.set(id, digest);
+    // the digests of the buckets are more than the claims of most members
+    const hasMany = record !== undefined && claims.count(record.life) > FEW_CLAIMS;
+    const buckets = hasMany ? claims.buckets(record.life) : [];
+    outbox.send(from, { type: "pull", id, buckets });
+    this.#pace.spend(sizeOfPull(buckets.length) / MAX_PAYLOAD, now);
   }
 
   #want(to: string, name: string, buckets: ReadonlySet<number> | undefined): void {
@@ -343,8 +378,23 @@ export class Gossip {
     this.#repeats.clear();
   }
 
+  /** Between two batches of records: what is more than a batch waits. */
+  #membersInterval(): number {
+    return Math.max(BATCH_MS, (this.#hearers().length * 1000) / MEMBERS_PER_SECOND);
+  }
+
+  /**
+   * Whom news go to: all neighbours, unless they are many, as in the second after a heal. Then those
+   * that the rings make neighbours are enough: every member is one of some.
+   */
+  #hearers(): readonly string[] {
+    const { watched } = this.#host;
+    if (watched.size <= FAN_OUT) return [...watched.keys()];
+    return [...watched.values()].filter(({ chosen }) => chosen).map(({ name }) => name);
+  }
+
   #sendMembers(entries: readonly News[]): void {
-    for (const name of this.#host.watched.keys()) {
+    for (const name of this.#hearers()) {
       let records: MemberRecord[] = [];
       let room = MESSAGE_ROOM;
       const send = () => {
@@ -366,7 +416,7 @@ export class Gossip {
 
   #flushClaims(): void {
     const { now } = this.#context;
-    const names = [...this.#host.watched.keys()];
+    const names = this.#hearers();
     this.#flushedAt = now;
     while (this.#claims.size > 0 && this.#pace.take(names.length, now)) {
       const packet = this.#takePacket();

@@ -57,6 +57,8 @@ export interface Beat {
   /** I hear neighbours and none acknowledges me. */
   readonly unheard: boolean;
   readonly joining: boolean;
+  /** Of a Beat: my rings do not make you a neighbour, I only answer yours. */
+  readonly guest: boolean;
   /** Your newest sequence that I have. In a Pong: the sequence of the Ping it answers. */
   readonly ack: number;
   /** Milliseconds since it came, up to 6,553.5 in steps of a tenth; of 0 if none came. */

@@ -37,6 +37,11 @@ export function sizeOfClaim(claim: Claim): number {
   return claim.address.includes(":") ? 24 : 12;
 }
 
+/** Gives the octets of a Pull with so many buckets, its header included. */
+export function sizeOfPull(buckets: number): number {
+  return HEADER + 8 + 1 + buckets * 8;
+}
+
 /** Octets that open a group of claims of one life. */
 export const CLAIM_GROUP_SIZE = 18;
 
@@ -91,7 +96,7 @@ function sizeOfBody(message: Message): number {
     case "summary":
       return 16 + 2 + message.entries.length * 16;
     case "pull":
-      return 8 + 1 + message.buckets.length * 8;
+      return sizeOfPull(message.buckets.length) - HEADER;
     case "page":
       return sizeOfRecord(message.record) + sizeOfClaims(message.claims);
     case "contest":

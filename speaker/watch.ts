@@ -177,7 +177,11 @@ export class Watch {
         if (this.#roundTrips.length < ROUND_TRIPS) this.#roundTrips.push(Math.max(0, roundTrip));
       }
     }
-    if (beat.type === "beat") {
+    if (beat.type === "beat" && beat.guest) {
+      // It beats me because I beat it. If I do so for the same reason, both may stop.
+      this.#touched ||= !peer.chosen && peer.guestUntil > now;
+      peer.guestUntil = -Infinity;
+    } else if (beat.type === "beat") {
       peer.guestUntil = now + this.#context.timing.guest;
       if (!this.watched.has(peer.name)) {
         this.watched.set(peer.name, peer);
@@ -423,6 +427,8 @@ export class Watch {
       if (isOver || record.life !== peer.life || now > peer.guestUntil) {
         peer.suspicion = undefined;
         this.watched.delete(peer.name);
+        // a last one, which says that I am no neighbour any more: silence would have it ping me
+        if (!isOver && record.life === peer.life) this.send(peer.name, "beat");
       }
     }
   }
@@ -696,6 +702,7 @@ export class Watch {
       sequence: this.#sequence,
       unheard: this.isUnheard,
       joining: fields.joining,
+      guest: peer?.chosen !== true,
       ack: peer?.sequence ?? 0,
       ackAgeMs: hasAck ? Math.min(6553.5, this.#context.now - peer.sequenceAt) : 0,
       standing: standingOf(record),

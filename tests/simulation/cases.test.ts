@@ -14,6 +14,7 @@ const CRASH_MS = 505;
 /** Two answerers after a heal (B4), and by when all is settled (B1). */
 const HEAL_MS = 1000;
 const SETTLE_MS = 1500;
+const PACKETS_PER_SECOND = 500;
 const SEEDS = 12;
 
 function expectSettled(cluster: Cluster, within = SETTLE_MS): void {
@@ -298,6 +299,23 @@ test("6: three parts heal one after the other", () => {
     const from = cluster.world.now;
     expectSettled(cluster);
     expect(cluster.timeline.longestOverlap(from)).toBeLessThan(HEAL_MS);
+  });
+});
+
+test("6: two halves of many nodes heal: little is sent, and nobody keeps a neighbour for it", () => {
+  forSeeds(660, 2, (seed) => {
+    const nodes = 150;
+    const options = { seed, nodes, addresses: nodes, warm: true, checked: false };
+    const cluster = new Cluster(options).settle(30_000);
+    const { lan } = cluster.world;
+    for (const node of cluster.world.nodes) lan.part.set(node, node.index % 2);
+    cluster.run(5_000);
+    lan.heal();
+    expect(cluster.busiest(SETTLE_MS)).toBeLessThanOrEqual(PACKETS_PER_SECOND);
+    expectSettled(cluster, 0);
+    cluster.run(4_000);
+    // four neighbours, and some that take it for one of theirs
+    expect(cluster.busiest(2_000)).toBeLessThanOrEqual(70);
   });
 });
 

@@ -106,6 +106,21 @@ export class Cluster {
     world.lan.heal();
   }
 
+  /** Runs and gives the most packets that any node sent in any one second of it, to a tenth. */
+  busiest(duration: number): number {
+    const { nodes } = this.world;
+    const counts = [nodes.map(({ packetsSent }) => packetsSent)];
+    for (let passed = 0; passed < duration; passed += 100) {
+      this.run(100);
+      counts.push(nodes.map(({ packetsSent }) => packetsSent));
+    }
+    const inOneSecond = counts.map((before, i) => {
+      const after = counts[Math.min(i + 10, counts.length - 1)]!;
+      return Math.max(...after.map((sent, node) => sent - before[node]!));
+    });
+    return Math.max(...inOneSecond);
+  }
+
   owners(): Map<Address, string> {
     return new Map(
       this.addresses.map((address) => [

@@ -35,6 +35,17 @@ function falseDeaths(nodes: number, loss: number, minutes: number, addresses: nu
   return `| ${nodes} | ${addresses} | ${loss * 100} % | ${hours.toFixed(1)} | ${cluster.deaths()} |`;
 }
 
+/** The most that any node sends in a second after so many were cut off for some seconds. */
+function heal(nodes: number, away: number): string {
+  const warm = nodes > 100;
+  const cluster = new Cluster({ seed: 6, nodes, addresses: nodes, warm, checked: false });
+  const { world } = cluster.settle(30_000);
+  for (const node of world.nodes.slice(0, away)) world.lan.part.set(node, 1);
+  cluster.run(5000);
+  world.lan.heal();
+  return cluster.busiest(4000).toFixed(0);
+}
+
 function packets(nodes: number): string {
   const warm = nodes > 100;
   const cluster = new Cluster({ seed: 5, nodes, addresses: 50, warm, checked: false }).settle(
@@ -55,7 +66,9 @@ function packets(nodes: number): string {
   owner.crash();
   cluster.run(1000);
   const busy = Math.max(...count().map(([sent], i) => sent - (atDeath[i]?.[0] ?? 0)));
-  return `| ${nodes} | ${mean.toFixed(0)} | ${most(0)} | ${most(1)} | ${busy} |`;
+  const halves = heal(nodes, Math.floor(nodes / 2));
+  const few = nodes > 10 ? heal(nodes, 10) : "";
+  return `| ${nodes} | ${mean.toFixed(0)} | ${most(0)} | ${most(1)} | ${busy} | ${halves} | ${few} |`;
 }
 
 stdout.write(
@@ -97,6 +110,6 @@ stdout.write(
   "\nPackets a second of a node at rest, and the most sent in the second after an owner's death:\n\n",
 );
 stdout.write(
-  "| nodes | mean sent | most sent | most received | after a death |\n| --- | --- | --- | --- | --- |\n",
+  "| nodes | mean sent | most sent | most received | after a death | after a heal of halves, of ten |\n| --- | --- | --- | --- | --- | --- | --- |\n",
 );
 for (const nodes of quick ? [3, 10, 100] : [3, 10, 100, 1000]) stdout.write(`${packets(nodes)}\n`);

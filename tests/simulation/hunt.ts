@@ -47,6 +47,15 @@ const scenarios: Record<string, (seed: number) => void> = {
     cluster.run(5000);
     assert.ok(deaf.active.size <= had, "it grabbed addresses");
   },
+  "after a heal everybody has as many neighbours as before": (seed) => {
+    const cluster = new Cluster({ seed, nodes: 40, addresses: 8 }).settle();
+    const { lan } = cluster.world;
+    for (const node of cluster.world.nodes) lan.part.set(node, node.index % 2);
+    cluster.run(3000);
+    lan.heal();
+    cluster.run(5000);
+    assert.ok(cluster.busiest(2000) <= 70, "neighbours are kept");
+  },
   "an isolated node takes nothing back": (seed) => {
     const cluster = new Cluster({ seed, nodes: 6, addresses: 20 }).settle();
     const { world } = cluster;

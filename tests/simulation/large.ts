@@ -28,20 +28,6 @@ function assertSettled(cluster: Cluster, within: number): void {
   assert.deepEqual(cluster.problems().slice(0, 5), []);
 }
 
-/** Runs and gives the most packets that any node sent in any one second of it. */
-function busiest(cluster: Cluster, duration: number): number {
-  let most = 0;
-  const { nodes } = cluster.world;
-  for (let passed = 0; passed < duration; passed += 1000) {
-    const before = nodes.map(({ packetsSent }) => packetsSent);
-    cluster.run(1000);
-    for (const [i, node] of nodes.entries()) {
-      most = Math.max(most, node.packetsSent - (before[i] ?? 0));
-    }
-  }
-  return most;
-}
-
 /** Five schedules one after the other. */
 function thousand(): void {
   const cluster = new Cluster({
@@ -57,7 +43,7 @@ function thousand(): void {
   cluster.run(2500);
 
   lan.loss = 0.05;
-  assertAtMost(busiest(cluster, 1000), 100);
+  assertAtMost(cluster.busiest(1000), 100);
   const before = cluster.owners();
   cluster.run(2000);
   assert.deepEqual(cluster.owners(), before);
@@ -68,7 +54,7 @@ function thousand(): void {
   const addresses = cluster.owned(owner);
   owner.crash();
   assertBelow(cluster.outage(addresses, [owner]), 505);
-  assertAtMost(busiest(cluster, 2000), PACKETS_PER_SECOND);
+  assertAtMost(cluster.busiest(2000), PACKETS_PER_SECOND);
   assertSettled(cluster, SETTLE_MS);
 
   // 2. A rack of forty dies at once.
@@ -137,7 +123,7 @@ function heir(): void {
   b.renumber(atA);
   a.renumber(atB);
   const from = world.now;
-  const most = busiest(cluster, 3000);
+  const most = cluster.busiest(3000);
   assertAtMost(most, PACKETS_PER_SECOND);
   const orphans = cluster.addresses.filter((address) => world.answering(address).length !== 1);
   assert.deepEqual(orphans, []);

@@ -124,6 +124,12 @@ export const MUTANTS: readonly Mutant[] = [
     replace: '} else if (record.dead || record.status === "left") {',
   },
   {
+    name: "whoever beats only because it is beaten stays a neighbour",
+    file: "watch.ts",
+    find: "guest: peer?.chosen !== true,",
+    replace: "guest: false,",
+  },
+  {
     name: "nobody steps up for an heir that does not claim",
     file: "ownership.ts",
     find: "if (silent.length === 0) return true;",

@@ -97,6 +97,7 @@ const beat: fc.Arbitrary<Beat> = fc.record(
     sequence: u32,
     unheard: fc.boolean(),
     joining: fc.boolean(),
+    guest: fc.boolean(),
     ack: u32,
     ackAgeMs: fc.integer({ min: 0, max: 0xffff }).map((tenths) => tenths / 10),
     standing: fc.constantFrom("unknown", "alive", "dead"),

@@ -15,3 +15,10 @@ test("a group larger than the burst goes when the bucket is full, on credit", ()
   expect(pace.take(1, 100)).toBe(false);
   expect(pace.take(1, 450)).toBe(true);
 });
+
+test("what cannot wait goes at once, and what can makes up for it", () => {
+  const pace = new Pace(100, 10, 0);
+  pace.spend(30, 0);
+  expect(pace.take(1, 200)).toBe(false);
+  expect(pace.take(1, 220)).toBe(true);
+});
