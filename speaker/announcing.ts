@@ -53,6 +53,8 @@ export const ANNOUNCE_RATE = 16_000;
 const ANNOUNCE_TICK_MS = 2;
 /** A conflict that is not defended against is reported again after this long. */
 const CONFLICT_AGAIN_MS = 30_000;
+/** What was found out about an address that nobody wants is kept for so long. */
+const UNWANTED_MS = 60_000;
 /** Addresses of which a report holds counts: the rest goes with the next. */
 const ADDRESSES_A_REPORT = 1000;
 
@@ -337,8 +339,7 @@ export class Announcing {
     const before = this.#held.get(entry.address);
     if (before !== undefined) {
       before.entry = entry;
-      if (wanted && !before.wanted) this.#awaitTurn(entry.address);
-      before.wanted ||= wanted;
+      if (wanted && !before.wanted) this.#becomeWanted(before);
       return before;
     }
     const held: Held = {
@@ -356,6 +357,15 @@ export class Announcing {
     return held;
   }
 
+  /** What was found out before does not count any more: whoever wants it now knows better. */
+  #becomeWanted(held: Held): void {
+    held.wanted = true;
+    this.#awaitTurn(held.entry.address);
+    if (held.announcer.phase !== "free" && held.announcer.phase !== "taken") return;
+    held.announcer = IDLE;
+    this.#enter(held);
+  }
+
   #withdraw(addresses: readonly Address[]): void {
     for (const address of addresses) this.#table.delete(address);
     const given = new Map<string, Address[]>();
@@ -365,7 +375,7 @@ export class Announcing {
       this.#held.delete(address);
       this.#starting.delete(address);
       for (const name of held.interfaces) pushTo(given, name, address);
-      this.#options.report({ kind: "announced", address, interfaces: [] });
+      if (held.wanted) this.#options.report({ kind: "announced", address, interfaces: [] });
     }
     for (const [name, removed] of given) this.#release(name, removed);
   }
@@ -456,6 +466,10 @@ export class Announcing {
       const held = this.#held.get(address);
       if (held === undefined || held.deadlineAt > now) continue;
       const due = held.wakeAt !== undefined && held.wakeAt <= now;
+      if (due && isDone(held)) {
+        this.#withdraw([address]);
+        continue;
+      }
       const turn = !due || this.#pace.take(1, now);
       held.deadlineAt = Infinity;
       if (due && turn) this.#step(held, { kind: "wake" });
@@ -466,8 +480,6 @@ export class Announcing {
 
   /** At most one deadline waits for an address, beside those that have become void. */
   #setDeadline(held: Held): void {
-    // Nobody waits for an address that is taken and not wanted: whoever asked may ask again.
-    if (held.announcer.phase === "taken" && !held.wanted) return;
     if (held.wakeAt === undefined || held.wakeAt >= held.deadlineAt) return;
     held.deadlineAt = held.wakeAt;
     this.#deadlines.set(held.wakeAt, held.entry.address);
@@ -486,10 +498,11 @@ export class Announcing {
       random: this.#options.random,
       refreshIntervalMs: this.#refreshIntervalMs,
     };
-    const before = stateOf(held);
+    const [before, wasDone] = [stateOf(held), isDone(held)];
     const step = stepAnnouncer(held.announcer, event, this.#options.now(), context);
     held.announcer = step.state;
-    held.wakeAt = step.wakeAt;
+    if (!isDone(held)) held.wakeAt = step.wakeAt;
+    else if (!wasDone) held.wakeAt = this.#options.now() + UNWANTED_MS;
     this.#setDeadline(held);
     // In the table before it is announced: whoever hears it may ask at once.
     if (stateOf(held) !== before) this.#enter(held);
@@ -526,6 +539,11 @@ export class Announcing {
       open?.announce(address, announcementFrames(what, address, open.facts));
     }
   }
+}
+
+/** It was asked for, and nobody wants it: whoever asked may ask again. */
+function isDone({ wanted, announcer: { phase } }: Held): boolean {
+  return !wanted && (phase === "free" || phase === "taken");
 }
 
 /** An address whose announcement waits for its turn is answered for already. */

@@ -10,6 +10,7 @@
 import type { NodeReason } from "../api/reason.ts";
 import { addressToBigInt, familyOf, type Address } from "../packet/address/address.ts";
 import { maskNumber, parsePrefix, type Prefix } from "../packet/address/prefix.ts";
+import { BoundedMap } from "./bounded-map.ts";
 import type { Link } from "./roster.ts";
 
 /**
@@ -60,17 +61,14 @@ export type Reach = Pick<Link, "name" | "prefixes">;
 /** How a node's links reach an address: by a network that holds it, some other way, not at all. */
 type Nearness = "near" | "far" | "none";
 
-const prefixes = new Map<string, Prefix | undefined>();
-/** Prefixes read are remembered up to so many: hostile or endlessly renumbered links fill no memory. */
-const REMEMBERED = 4096;
+/** Prefixes that were read: of hostile or endlessly renumbered links not all are remembered. */
+const prefixes = new BoundedMap<string, Prefix | undefined>(4096);
 
 function prefixOf(text: string): Prefix | undefined {
-  if (prefixes.has(text)) return prefixes.get(text);
-  if (prefixes.size >= REMEMBERED) prefixes.clear();
-  const parsed = parsePrefix(text);
-  const prefix = parsed.ok ? parsed.value : undefined;
-  prefixes.set(text, prefix);
-  return prefix;
+  return prefixes.of(text, () => {
+    const parsed = parsePrefix(text);
+    return parsed.ok ? parsed.value : undefined;
+  });
 }
 
 function holds(text: string, address: Address): boolean {

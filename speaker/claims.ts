@@ -151,6 +151,11 @@ export class ClaimTable {
     return this.#sets.get(life)?.held ?? 0;
   }
 
+  /** Counts the records of a life, tombstones too. */
+  size(life: Life): number {
+    return this.#sets.get(life)?.records.size ?? 0;
+  }
+
   /** Gives the digest of a life's claims that are not released. */
   digest(life: Life): Digest {
     return this.#sets.get(life)?.sum.value() ?? EMPTY_DIGEST;

@@ -6,6 +6,7 @@ import { randomBytes, randomInt } from "node:crypto";
 import { createSocket, type RemoteInfo, type Socket, type SocketOptions } from "node:dgram";
 import { familyOf, parseAddress, type Address, type Family } from "../packet/address/address.ts";
 import type { MacAddress } from "../packet/address/mac.ts";
+import { BoundedMap } from "./bounded-map.ts";
 import type { Candidacies } from "./candidacy.ts";
 import { decodeMessages, encodeMessages } from "./codec.ts";
 import type { Action, Cause, Send, WitnessPurpose } from "./context.ts";
@@ -104,7 +105,7 @@ export class Conversation {
   readonly #protocol: Protocol;
   readonly #seal: Seal;
   readonly #sockets = new Map<Family, Socket>();
-  readonly #sources = new Map<string, Endpoint>();
+  readonly #sources = new BoundedMap<string, Endpoint>(SOURCES);
   #refused = new Map<Refused, number>();
   readonly #counted = new Map<string, number>();
   #sent = 0;
@@ -230,7 +231,6 @@ export class Conversation {
     const parsed = parseAddress(address);
     if (!parsed.ok) return undefined;
     const source = { address: parsed.value, port };
-    if (this.#sources.size >= SOURCES) this.#sources.clear();
     this.#sources.set(address, source);
     return source;
   }

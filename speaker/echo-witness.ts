@@ -7,6 +7,7 @@ import type { Logger } from "../kubernetes/logging.ts";
 import type { Address } from "../packet/address/address.ts";
 import type { EchoResult } from "../packet/link/witness.ts";
 import { LanWitness } from "../packet/link/witness.ts";
+import { BoundedMap } from "./bounded-map.ts";
 import type { Command, Report } from "./thread-protocol.ts";
 
 /** How long an answer is waited for. */
@@ -33,7 +34,7 @@ export interface EchoWitnessOptions {
 export class EchoWitness implements Disposable {
   readonly #options: EchoWitnessOptions;
   readonly #open = new Map<string, Asking>();
-  readonly #askedAt = new Map<string, number>();
+  readonly #askedAt = new BoundedMap<string, number>(1024);
   #refused = false;
 
   /** Opens nothing yet. */

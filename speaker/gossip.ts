@@ -98,10 +98,10 @@ export class Gossip {
   readonly #wanted = new Map<string, Wanted>();
   /** Pages of what was last taken out of it. */
   readonly #pages: { to: string; page: Page }[] = [];
-  /** When a Summary went to whom. */
-  readonly #comparedAt = new Map<string, number>();
-  /** What was asked for of each member since then, by its id. */
-  readonly #pulled = new Map<string, Digest>();
+  /** When whose Summary was answered by one. */
+  readonly #answeredAt = new Map<string, number>();
+  /** What was asked for of each member since then, and of whom, by its id. */
+  readonly #pulled = new Map<string, { readonly from: string; readonly digest: Digest }>();
   #pulledSince = -Infinity;
   readonly #doubts = new Map<string, Doubt>();
   #live: readonly LiveId[] = [];
@@ -165,7 +165,6 @@ export class Gossip {
   /** Sends a Summary of everything to a member; `answer`: wants its Summary in return. */
   compare(to: string, answer = true): void {
     const { outbox, now } = this.#context;
-    this.#comparedAt.set(to, now);
     const entries = this.#liveIds();
     let from = LOWEST_ID;
     for (let i = 0; i === 0 || i < entries.length; i += SUMMARY_ENTRIES) {
@@ -188,6 +187,8 @@ export class Gossip {
       theirs.add(id);
       const name = this.#host.nameOf(id);
       const record = name === undefined ? undefined : roster.get(name);
+      // whether it is dead is being found out
+      if (name !== undefined && this.#doubts.has(name)) continue;
       if (record === undefined || name === undefined) {
         this.#pull(from, id, digest);
       } else if (!isLive(record)) {
@@ -204,7 +205,9 @@ export class Gossip {
       this.#want(from, name, undefined);
     }
     if (!summary.answer || !differs) return;
-    if (now - (this.#comparedAt.get(from) ?? -Infinity) < timing.interval) return;
+    if (now - (this.#answeredAt.get(from) ?? -Infinity) < timing.interval) return;
+    if (!this.#pace.take(1, now)) return;
+    this.#answeredAt.set(from, now);
     this.compare(from, false);
   }
 
@@ -230,6 +233,11 @@ export class Gossip {
   page(from: string, page: Page): void {
     this.#host.learnMember(page.record, from, false);
     for (const claim of page.claims) this.#host.learnClaim(claim, from);
+  }
+
+  /** A member is gone for good. */
+  forget(name: string): void {
+    this.#answeredAt.delete(name);
   }
 
   /** Asks the subject itself whether what a comparison says of its death is true. */
@@ -289,11 +297,12 @@ export class Gossip {
       this.#pulled.clear();
       this.#pulledSince = now;
     }
+    // Whoever tells the same a second time was asked, and its answer got lost.
     const asked = this.#pulled.get(id);
-    if (asked !== undefined && sameDigest(asked, digest)) return;
-    this.#pulled.set(id, digest);
+    if (asked !== undefined && asked.from !== from && sameDigest(asked.digest, digest)) return;
+    this.#pulled.set(id, { from, digest });
     // the digests of the buckets are more than the claims of most members
-    const hasMany = record !== undefined && claims.count(record.life) > FEW_CLAIMS;
+    const hasMany = record !== undefined && claims.size(record.life) > FEW_CLAIMS;
     const buckets = hasMany ? claims.buckets(record.life) : [];
     outbox.send(from, { type: "pull", id, buckets });
     this.#pace.spend(sizeOfPull(buckets.length) / MAX_PAYLOAD, now);
@@ -342,7 +351,9 @@ export class Gossip {
 
   #flushPages(): void {
     const { outbox, now } = this.#context;
-    while ((this.#pages.length > 0 || this.#layOut()) && this.#pace.take(1, now)) {
+    // Claims that wait go first: what is left of them would never be enough for all neighbours.
+    const kept = this.#claims.size > 0 ? this.#hearers().length : 0;
+    while ((this.#pages.length > 0 || this.#layOut()) && this.#pace.take(1, now, kept)) {
       // Small pages share a datagram: what is paced are packets, not members.
       let room = MAX_PAYLOAD;
       const to = this.#pages[0]?.to;
@@ -385,12 +396,15 @@ export class Gossip {
 
   /**
    * Whom news go to: all neighbours, unless they are many, as in the second after a heal. Then those
-   * that the rings make neighbours are enough: every member is one of some.
+   * that the rings make neighbours are enough, for every member is one of some, and whoever is joining,
+   * for it is none of any yet.
    */
   #hearers(): readonly string[] {
     const { watched } = this.#host;
     if (watched.size <= FAN_OUT) return [...watched.keys()];
-    return [...watched.values()].filter(({ chosen }) => chosen).map(({ name }) => name);
+    const { roster } = this.#context;
+    const isTold = ({ name, chosen }: Peer) => chosen || roster.get(name)?.status === "joining";
+    return [...watched.values()].filter(isTold).map(({ name }) => name);
   }
 
   #sendMembers(entries: readonly News[]): void {

@@ -7,6 +7,7 @@
  * life. Of everything else nothing changes but a counter, except that it is challenged.
  */
 import { createHash } from "node:crypto";
+import { BoundedMap } from "./bounded-map.ts";
 import type { Claim, Life } from "./claims.ts";
 import { count, type Context, type WitnessPurpose } from "./context.ts";
 import { Fence } from "./fence.ts";
@@ -44,17 +45,12 @@ export interface Packet {
   readonly messages: readonly Message[];
 }
 
-const ids = new Map<string, string>();
+const ids = new BoundedMap<string, string>(IDS);
 
 /** Gives the id of a name: the first octets of its sha256, 16 hexadecimal digits. */
 export function idOfName(name: string): string {
-  let id = ids.get(name);
-  if (id !== undefined) return id;
   // Asked for with each packet, and always of the same few.
-  if (ids.size >= IDS) ids.clear();
-  id = createHash("sha256").update(name).digest("hex").slice(0, 16);
-  ids.set(name, id);
-  return id;
+  return ids.of(name, () => createHash("sha256").update(name).digest("hex").slice(0, 16));
 }
 
 /** Whom membership tells of what concerns addresses. */
@@ -66,6 +62,8 @@ export interface MembershipHost {
   memberChanged(name: string): void;
   /** A life is over: nothing that it claimed stands. */
   lifeEnded(life: Life): void;
+  /** A member that the API no longer knows is forgotten. */
+  forgotten(name: string): void;
   /** Takes a claim in, and tells whether it was news. */
   claimed(claim: Claim): boolean;
   /** Everybody died, as far as the LAN's word goes. */
@@ -90,8 +88,8 @@ export class Membership {
   readonly #context: Context;
   readonly #peers = new Map<string, Peer>();
   readonly #paths = new Map<string, Endpoint>();
-  readonly #windows = new Map<Life, ReplayWindow>();
-  readonly #challengedAt = new Map<Life, number>();
+  readonly #windows = new BoundedMap<Life, ReplayWindow>(STRANGERS);
+  readonly #challengedAt = new BoundedMap<Life, number>(STRANGERS);
   readonly #retired = new Set<Life>();
   readonly #names = new Map<string, string>();
   /** Lives of my name that I raised my epoch above. */
@@ -247,11 +245,15 @@ export class Membership {
 
   /** Tells all how this speaker is reached from now on. */
   moved(endpoints: readonly Endpoint[], links: readonly Link[]): void {
+    const { own } = this;
+    // Interfaces come and go with every pod of the node: what is none of these is no news.
+    if (isSame([own.endpoints, own.links], [endpoints, links])) return;
     this.#write({ ...this.#own, endpoints, links, revision: this.#own.revision + 1 });
   }
 
   /** Tells all which keys this speaker accepts from now on. */
   rekeyed(keyIds: readonly number[]): void {
+    if (isSame(this.#own.keyIds, keyIds)) return;
     this.#write({ ...this.#own, keyIds, revision: this.#own.revision + 1 });
   }
 
@@ -294,12 +296,7 @@ export class Membership {
   #stranger(packet: Packet): void {
     const { sender, counter, source, messages } = packet;
     const { life } = sender;
-    let window = this.#windows.get(life);
-    if (window === undefined) {
-      if (this.#windows.size >= STRANGERS) this.#windows.clear();
-      window = new ReplayWindow();
-      this.#windows.set(life, window);
-    }
+    const window = this.#windows.of(life, () => new ReplayWindow());
     if (window.note(counter) === "seen") {
       count(this.#context, "dropped replayed");
       return;
@@ -327,7 +324,6 @@ export class Membership {
     if (name === undefined || now - (this.#challengedAt.get(life) ?? -Infinity) < timing.interval) {
       return;
     }
-    if (this.#challengedAt.size >= STRANGERS) this.#challengedAt.clear();
     this.#challengedAt.set(life, now);
     this.joining.challenge({ name, life, endpoint: source });
   }
@@ -476,7 +472,11 @@ export class Membership {
     if (change === "none") return;
     this.#recount(news.name);
     const after = roster.get(news.name);
-    if (before !== undefined && change === "life") this.#retire(before.life);
+    if (before !== undefined && change === "life") {
+      this.#retire(before.life);
+      // where it was before says nothing, if it was not heard itself
+      if (from !== news.name) this.#paths.delete(news.name);
+    }
     if (after === undefined) return;
     if (after.status === "joining" && before?.life !== after.life) this.joining.noticeJoiner();
     if (isLive(this.#own)) this.gossip.spreadMember(after, from);
@@ -579,6 +579,10 @@ export class Membership {
       if (!isGone || this.joining.endpointOf(record.name) !== undefined) continue;
       roster.forget(record.name);
       this.#peers.delete(record.name);
+      this.#paths.delete(record.name);
+      this.#names.delete(this.idOf(record.name));
+      this.gossip.forget(record.name);
+      this.#host.forgotten(record.name);
       this.#retire(record.life);
     }
   }
@@ -678,7 +682,7 @@ export class Membership {
       giveUp: (name: string) => {
         const life = context.roster.get(name)?.life;
         context.roster.forget(name);
-        if (life !== undefined) context.claims.setCounted(life, false);
+        if (life !== undefined) this.#host.lifeEnded(life);
         this.#host.memberChanged(name);
       },
       activate: (how: "joined" | "cold" | "alone") => {
@@ -699,4 +703,9 @@ export class Membership {
     }
     this.#learnMember(record, "", true);
   }
+}
+
+/** Of plain data, made by the same hand both times. */
+function isSame(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
 }

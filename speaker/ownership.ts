@@ -55,7 +55,15 @@ const CONFLICT_RETRY_MS = 10_000;
 const QUERY_ADDRESSES = 60;
 const CLAIMS_DIRECT = 40;
 const SCAN_MS = 10;
+/** A contest is repeated after this, each time after twice as long, up to the other. */
 const CONTEST_INTERVAL_MS = 1000;
+const CONTEST_SLOWEST_MS = 60_000;
+/** So many in one interval: a view that is old in everything contests everything. */
+const CONTESTS_AT_ONCE = 200;
+/** Of two that contest an address each has to have said so within this. */
+const ABSENT_MS = 2.5 * CONTEST_SLOWEST_MS;
+/** What was found out about an address that nobody has or may have is forgotten after so long. */
+const FORGET_MS = 600_000;
 
 type GivingCause = "drain" | "candidacy" | "rebalance" | "contest";
 
@@ -80,6 +88,13 @@ interface Orphan {
   probing: boolean;
   proofAt: number;
   proved: boolean;
+}
+
+/** A holder that this view says is none; `absent`: the address is in it not at all. */
+interface Contesting {
+  readonly absent: boolean;
+  wait: number;
+  nextAt: number;
 }
 
 interface Handover {
@@ -140,10 +155,15 @@ export class Ownership {
   readonly #hindrances = new Map<Address, Hindrance>();
   readonly #goneUntil = new Map<string, number>();
   readonly #rivalUntil = new Map<Address, number>();
-  readonly #contests = new Map<Address, { since: number; sentAt: number; absent: boolean }>();
+  readonly #contests = new Map<Address, Contesting>();
   /** Addresses that a newer view does not know: not claimed again before this view is as new. */
   readonly #barred = new Map<Address, Versions>();
-  readonly #absentees = new Map<Address, Set<string>>();
+  readonly #absentees = new Map<Address, Map<string, number>>();
+  /** Addresses that nobody has or may have, and until when they are remembered. */
+  readonly #idle = new Map<Address, number>();
+  readonly #idleUntil = new Deadlines<Address>();
+  /** When conflicts are looked at again that no claim waits for. */
+  readonly #reprobes = new Deadlines<Address>();
   /** What others say of own addresses that they get no answer for, and until when it counts. */
   readonly #unanswered = new Map<Address, Map<string, number>>();
   readonly #unansweredUntil = new Deadlines<Address>();
@@ -259,7 +279,10 @@ export class Ownership {
     const isForeign = result.taken && !this.#isMember(result.by);
     if (!isForeign) this.#conflicts.delete(address);
     else if (this.#isFirstUse(address)) this.#conflicts.set(address, result.by);
-    if (orphan === undefined) return;
+    if (orphan === undefined) {
+      if (this.#conflicts.has(address)) this.#reprobes.set(now + CONFLICT_RETRY_MS, address);
+      return;
+    }
     orphan.probing = false;
     if (result.taken || (!result.heard && this.#needsProof(address))) {
       const hindrance = result.taken ? "answering" : "isolated";
@@ -379,6 +402,8 @@ export class Ownership {
       this.#until.next(),
       this.#retries.next(),
       this.#unansweredUntil.next(),
+      this.#idleUntil.next(),
+      this.#reprobes.next(),
       this.#drainAt,
       this.#rebalanceAt,
       this.#contestAt,
@@ -445,6 +470,35 @@ export class Ownership {
     if (mine === undefined) this.#decideOther(address, best, giver);
     else this.#decideMine(mine, best, givingTerm);
     this.#noticeStranger(address, best);
+    this.#noticeIdle(address);
+  }
+
+  /** A member is gone for good. */
+  forgotten(name: string): void {
+    this.#goneUntil.delete(name);
+    this.#direct.delete(name);
+  }
+
+  /** Nobody holds it and nobody may: a Service that is gone, for a while or for ever. */
+  #noticeIdle(address: Address): void {
+    const { now, claims } = this.#context;
+    if (this.#host.candidacies(address) !== undefined || claims.on(address).length > 0) {
+      this.#idle.delete(address);
+    } else if (!this.#idle.has(address)) {
+      this.#idle.set(address, now + FORGET_MS);
+      this.#idleUntil.set(now + FORGET_MS, address);
+    }
+  }
+
+  /** Meanwhile anybody may have begun to use it: its next use is a first one. */
+  #forget(address: Address): void {
+    this.#idle.delete(address);
+    this.#context.claims.forget(address);
+    this.#probed.delete(address);
+    this.#conflicts.delete(address);
+    this.#barred.delete(address);
+    this.#absentees.delete(address);
+    this.#rivalUntil.delete(address);
   }
 
   #decideMine(mine: Claim, best: HeldClaim | undefined, givingTerm: number): void {
@@ -505,6 +559,9 @@ export class Ownership {
       return;
     }
     this.#contests.delete(address);
+    const isAsked = candidacy?.prober === this.#context.self;
+    if (!isAsked && candidacy?.includes(this.#context.self) !== true)
+      this.#conflicts.delete(address);
     this.#considerProbe(address, candidacy);
     if (candidacy === undefined || !this.#isCandidate(candidacy) || !candidacy.usable) {
       this.#orphans.delete(address);
@@ -677,7 +734,9 @@ export class Ownership {
     const { now, claims, life } = this.#context;
     this.#orphans.delete(address);
     this.#hindrances.delete(address);
-    const term = claims.term(address) + 1;
+    // one's own never falls, whatever was forgotten
+    const before = claims.get(life, address)?.term ?? 0;
+    const term = Math.max(claims.term(address), before) + 1;
     const fields = { address, life, term, firm: false, giving: false, released: false };
     this.#publish(makeClaim({ ...fields, version: ++this.#version }));
     this.#holdings.set(address, {
@@ -840,6 +899,14 @@ export class Ownership {
     for (let due = unanswered.pop(now); due !== undefined; due = unanswered.pop(now)) {
       this.#forgetUnanswered(due);
     }
+    for (let due = this.#idleUntil.pop(now); due !== undefined; due = this.#idleUntil.pop(now)) {
+      if ((this.#idle.get(due) ?? Infinity) <= now) this.#forget(due);
+    }
+    for (let due = this.#reprobes.pop(now); due !== undefined; due = this.#reprobes.pop(now)) {
+      if (!this.#conflicts.has(due) || this.#orphans.has(due)) continue;
+      this.#probed.delete(due);
+      this.#dirty.add(due);
+    }
   }
 
   /** Nobody took over in time. */
@@ -990,8 +1057,7 @@ export class Ownership {
       return;
     }
     if (this.#contests.has(address)) return;
-    this.#contests.set(address, { since: now, sentAt: -Infinity, absent: false });
-    this.#contestAt = Math.min(this.#contestAt, now + CONTEST_MS);
+    this.#contest(address, now + CONTEST_MS, false);
   }
 
   /** Somebody holds an address that the API does not know here. */
@@ -1006,19 +1072,25 @@ export class Ownership {
       return;
     }
     if (this.#contests.has(address)) return;
-    this.#contests.set(address, { since: now, sentAt: -Infinity, absent: true });
-    this.#contestAt = Math.min(this.#contestAt, now + STRANGER_MS);
+    this.#contest(address, now + STRANGER_MS, true);
+  }
+
+  #contest(address: Address, nextAt: number, absent: boolean): void {
+    this.#contests.set(address, { absent, wait: CONTEST_INTERVAL_MS, nextAt });
+    this.#contestAt = Math.min(this.#contestAt, nextAt);
   }
 
   #runContests(): void {
     const { now, outbox, versions } = this.#context;
     this.#contestAt = this.#contests.size > 0 ? now + CONTEST_INTERVAL_MS : Infinity;
+    let left = CONTESTS_AT_ONCE;
     for (const [address, contest] of this.#contests) {
-      const wait = contest.absent ? STRANGER_MS : CONTEST_MS;
-      if (now - contest.since < wait) continue;
+      if (now < contest.nextAt) continue;
       const holder = this.owner(address);
       if (holder === undefined) continue;
-      contest.sentAt = now;
+      if (left-- === 0) break;
+      contest.nextAt = now + contest.wait;
+      contest.wait = Math.min(2 * contest.wait, CONTEST_SLOWEST_MS);
       const { absent } = contest;
       outbox.send(holder.node, { type: "contest", address, absent, versions });
     }
@@ -1033,8 +1105,10 @@ export class Ownership {
       if (!mine.giving) this.#give(mine, "contest", GIVING_MS);
       return;
     }
-    const askers = this.#absentees.get(address) ?? new Set();
-    this.#absentees.set(address, askers.add(from));
+    const { now } = this.#context;
+    const askers = this.#absentees.get(address) ?? new Map<string, number>();
+    for (const [name, at] of askers) if (now - at > ABSENT_MS) askers.delete(name);
+    this.#absentees.set(address, askers.set(from, now));
     const others = Math.max(1, this.#context.roster.liveCount - 1);
     if (askers.size < Math.min(2, others)) return;
     this.#absentees.delete(address);

@@ -13,19 +13,22 @@ export class Pace {
     this.#at = now;
   }
 
-  /** Tells whether so many packets may go now, and counts them if so. */
-  take(packets: number, now: number): boolean {
+  /** Tells whether so many packets may go now, `kept` ones left for others, and counts them if so. */
+  take(packets: number, now: number, kept = 0): boolean {
     this.#fill(now);
     // More than the burst could never go: such a group goes when the bucket is full, on credit.
-    if (this.#tokens < Math.min(packets, this.#burst)) return false;
+    if (this.#tokens < Math.min(packets + kept, this.#burst)) return false;
     this.#tokens -= packets;
     return true;
   }
 
-  /** Counts packets that cannot wait: what can waits until they are made up for. */
+  /**
+   * Counts packets that cannot wait: what can waits until they are made up for, a burst of them at
+   * most, so that it goes on in any case.
+   */
   spend(packets: number, now: number): void {
     this.#fill(now);
-    this.#tokens -= packets;
+    this.#tokens = Math.max(this.#tokens - packets, -this.#burst);
   }
 
   #fill(now: number): void {

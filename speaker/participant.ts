@@ -324,6 +324,11 @@ export class Participant {
 
   #linksChanged(records: readonly MemberRecord[]): void {
     const touched = new Set<Address>();
+    if (this.#linksKnown.size > records.length) {
+      const names = new Set(records.map(({ name }) => name));
+      for (const name of this.#linksKnown.keys())
+        if (!names.has(name)) this.#linksKnown.delete(name);
+    }
     for (const { name, links, status } of records) {
       // Before it is active it does not say all, and this node's own links are known first hand.
       if (name === this.#start?.node || status === "joining") continue;

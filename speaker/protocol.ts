@@ -376,6 +376,10 @@ export class Protocol {
         this.#context.actions.push({ type: "member", name });
       },
       lifeEnded: (life: Life) => ownership.lifeEnded(life),
+      forgotten: (name: string) => {
+        ownership.forgotten(name);
+        this.#context.actions.push({ type: "member", name });
+      },
       claimed: (claim: Claim) => ownership.claimed(claim),
       provedGone: (name: string) => ownership.provedGone(name),
       activated: (how: "joined" | "cold" | "alone", isOnly: boolean) => {

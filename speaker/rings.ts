@@ -4,6 +4,7 @@
  * however large the cluster, and the union of the rings is a well connected graph for floods.
  */
 import { createHash } from "node:crypto";
+import { BoundedMap } from "./bounded-map.ts";
 
 /** Number of rings. */
 export const RINGS = 2;
@@ -26,19 +27,13 @@ function isBefore(a: Spot, b: Spot): boolean {
 }
 
 /** Spots are hashed once and shared: the same names stand on several rings. */
-const known = new WeakMap<RingPosition, Map<string, Spot>>();
+const known = new WeakMap<RingPosition, BoundedMap<string, Spot>>();
 const REMEMBERED = 8192;
 
 function spotOf(positionOf: RingPosition, ring: number, name: string): Spot {
-  const spots = known.get(positionOf) ?? new Map<string, Spot>();
+  const spots = known.get(positionOf) ?? new BoundedMap<string, Spot>(REMEMBERED);
   known.set(positionOf, spots);
-  const key = `${ring}/${name}`;
-  const found = spots.get(key);
-  if (found !== undefined) return found;
-  if (spots.size >= REMEMBERED) spots.clear();
-  const spot = { position: positionOf(ring, name), name };
-  spots.set(key, spot);
-  return spot;
+  return spots.of(`${ring}/${name}`, () => ({ position: positionOf(ring, name), name }));
 }
 
 /** The rings of a set of names. */

@@ -18,6 +18,7 @@ import {
   hkdfSync,
   type KeyObject,
 } from "node:crypto";
+import { BoundedMap } from "./bounded-map.ts";
 import type { Life } from "./claims.ts";
 import { idOfName } from "./membership.ts";
 import type { Sender } from "./messages.ts";
@@ -96,12 +97,12 @@ export class Seal {
   /** Scratch: the header of what is opened, and one's own id. */
   readonly #authenticated = new Uint8Array(HEADER_LENGTH + ID_LENGTH);
   /** By key id, sender's id and life, as they stand in a datagram. */
-  readonly #derived = new Map<string, Source>();
+  readonly #derived = new BoundedMap<string, Source>(REMEMBERED);
   /** Oldest first. */
   #keys: readonly Key[];
   #counter = 0n;
   #own: OwnPart | undefined;
-  readonly #receivers = new Map<string, Uint8Array>();
+  readonly #receivers = new BoundedMap<string, Uint8Array>(REMEMBERED);
 
   /** `cluster` keeps clusters with the same secret apart; `life` is fresh and random. */
   constructor(cluster: string, name: string, life: Life, keys: readonly Key[]) {
@@ -157,12 +158,8 @@ export class Seal {
   }
 
   #idOf(receiver: string): Uint8Array {
-    let id = this.#receivers.get(receiver);
-    if (id !== undefined) return id;
-    if (this.#receivers.size >= REMEMBERED) this.#receivers.clear();
-    id = Uint8Array.from(Buffer.from(idOfName(receiver), "hex"));
-    this.#receivers.set(receiver, id);
-    return id;
+    const make = () => Uint8Array.from(Buffer.from(idOfName(receiver), "hex"));
+    return this.#receivers.of(receiver, make);
   }
 
   /**
@@ -217,9 +214,7 @@ export class Seal {
 
   /** Only what had a good tag is remembered: strangers cannot fill the memory. */
   #remember(name: string, source: Source): void {
-    if (this.#derived.has(name)) return;
-    if (this.#derived.size >= REMEMBERED) this.#derived.clear();
-    this.#derived.set(name, source);
+    if (!this.#derived.has(name)) this.#derived.set(name, source);
   }
 }
 

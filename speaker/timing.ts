@@ -101,7 +101,8 @@ export function timingOf(interval: number, multiplier: number = MULTIPLIER_RANGE
     lonely: 1.2 * interval,
     lease: (multiplier - 1) * interval,
     unheard: 2 * multiplier * interval,
-    guest: Math.max(1000, 3 * interval),
+    // longer than it takes to suspect it
+    guest: Math.max(1000, (multiplier + 2) * interval),
   };
 }
 

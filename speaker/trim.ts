@@ -1,6 +1,7 @@
 /** What is kept of the objects that the speaker watches: on large clusters they are many. */
 import { ADDRESS_ASSIGNED } from "../api/service-condition.ts";
 import type { EndpointSlice, Node, Service } from "../kubernetes/resources.ts";
+import { BoundedMap } from "./bounded-map.ts";
 
 type Metadata = Service["metadata"];
 
@@ -42,20 +43,16 @@ export function trimService(service: Service): Service {
 type Endpoint = NonNullable<EndpointSlice["endpoints"]>[number];
 
 /** As trimmed, endpoints on one node in one condition are all alike: they are one object. */
-const endpointsSeen = new Map<string, Endpoint>();
+const endpointsSeen = new BoundedMap<string, Endpoint>(8192);
 
 function trimEndpoint({ nodeName, conditions }: Endpoint): Endpoint {
   const { ready, serving, terminating } = conditions ?? {};
   const key = `${ready} ${serving} ${terminating} ${nodeName ?? ""}`;
-  const seen = endpointsSeen.get(key);
-  if (seen !== undefined) return seen;
-  const endpoint: Endpoint = {
+  return endpointsSeen.of(key, () => ({
     addresses: [],
     ...(nodeName !== undefined && { nodeName }),
     ...(conditions !== undefined && { conditions }),
-  };
-  endpointsSeen.set(key, endpoint);
-  return endpoint;
+  }));
 }
 
 /** Keeps whose it is, where each endpoint is, and whether it is ready. */

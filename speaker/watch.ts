@@ -177,11 +177,11 @@ export class Watch {
         if (this.#roundTrips.length < ROUND_TRIPS) this.#roundTrips.push(Math.max(0, roundTrip));
       }
     }
-    if (beat.type === "beat" && beat.guest) {
+    if (beat.type === "beat" && beat.guest && beat.sequence >= peer.sequence) {
       // It beats me because I beat it. If I do so for the same reason, both may stop.
       this.#touched ||= !peer.chosen && peer.guestUntil > now;
       peer.guestUntil = -Infinity;
-    } else if (beat.type === "beat") {
+    } else if (beat.type === "beat" && !beat.guest) {
       peer.guestUntil = now + this.#context.timing.guest;
       if (!this.watched.has(peer.name)) {
         this.watched.set(peer.name, peer);

@@ -5,9 +5,11 @@
 import { expect, test } from "@jest/globals";
 import type { Address } from "../../packet/address/address.ts";
 import { Cluster } from "./cluster.ts";
+
 import { pick, shuffle } from "./random.ts";
+import { addressNumber } from "./schedule.ts";
 import { forSeeds } from "./seeds.ts";
-import type { SimNode } from "./world.ts";
+import { FOREIGN_MAC, type SimNode } from "./world.ts";
 
 /** A crash is found within 4.2 intervals, and the heir answers by then and some (B2). */
 const CRASH_MS = 505;
@@ -658,6 +660,72 @@ test("11: a holder that a newer view knows to be no candidate hands over, withou
     cluster.run(8000);
     expect(cluster.owner(address)).not.toBe(stale);
     expect(cluster.timeline.longestGap(from)).toBe(0);
+  });
+});
+
+test("11: a view that is old in everything contests ever more seldom", () => {
+  forSeeds(1330, 2, (seed) => {
+    const cluster = new Cluster({ seed, nodes: 4, addresses: 4 }).settle();
+    const { world } = cluster;
+    const stale = cluster.someOwner();
+    stale.setApi(false);
+    const names = cluster.others(stale).map(({ name }) => name);
+    const fresh = Array.from({ length: 30 }, (_, i) => addressNumber(100 + i));
+    for (const address of fresh) world.setCandidates(address, names);
+    cluster.run(300_000);
+    let contests = 0;
+    world.observers.push({
+      sent: (from, { messages }) => {
+        if (from === stale) contests += messages.filter(({ type }) => type === "contest").length;
+      },
+    });
+    cluster.run(120_000);
+    expect(contests).toBeGreaterThan(0);
+    expect(contests).toBeLessThanOrEqual(3 * fresh.length);
+    expect(cluster.problems(fresh)).toEqual([]);
+  });
+});
+
+test("11: what nobody had for long may be another's: its next use is probed", () => {
+  forSeeds(1340, 3, (seed) => {
+    const cluster = new Cluster({ seed, nodes: 3, addresses: 3 }).settle();
+    const { world } = cluster;
+    const address = cluster.addresses[0]!;
+    const names = world.nodes.map(({ name }) => name);
+    world.setCandidates(address, undefined);
+    cluster.run(660_000);
+    world.foreign.add(address);
+    world.setCandidates(address, names);
+    cluster.run(5000);
+    expect(world.answering(address)).toEqual([]);
+    const users = world.nodes.map(({ protocol }) => protocol?.view(address).usedBy);
+    expect(users).toContain(FOREIGN_MAC);
+    world.foreign.delete(address);
+    expect(world.runUntil(() => world.answering(address).length === 1, 15_000)).toBe(true);
+    // and what is free for a moment is not
+    world.setCandidates(address, undefined);
+    cluster.run(30_000);
+    world.foreign.add(address);
+    world.setCandidates(address, names);
+    expect(world.runUntil(() => world.answering(address).length === 1, 3000)).toBe(true);
+  });
+});
+
+test("interfaces and nodes of the API that are as they were are no news", () => {
+  forSeeds(1350, 2, (seed) => {
+    const cluster = new Cluster({ seed, nodes: 5, addresses: 5 }).settle();
+    const { world } = cluster;
+    const before = cluster.busiest(3000);
+    const tell = (): void => {
+      for (const node of world.nodes) {
+        const endpoints = [{ ...node.endpoint }];
+        node.take({ type: "moved", endpoints, links: structuredClone(node.links) });
+      }
+      world.after(50, tell);
+    };
+    tell();
+    cluster.run(1000);
+    expect(cluster.busiest(3000)).toBeLessThanOrEqual(before + 2);
   });
 });
 

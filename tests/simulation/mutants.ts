@@ -17,7 +17,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "a term does not grow",
     file: "ownership.ts",
-    find: "const term = claims.term(address) + 1;",
+    find: "const term = Math.max(claims.term(address), before) + 1;",
     replace: "const term = Math.max(1, claims.term(address));",
   },
   {
@@ -78,8 +78,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "the claims of a life that is over still stand",
     file: "membership.ts",
-    find: 'if (before !== undefined && change === "life") this.#retire(before.life);',
-    replace: "",
+    find: "      this.#retire(before.life);\n      // where",
+    replace: "      // where",
   },
   {
     name: "differing tables are not compared",

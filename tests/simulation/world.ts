@@ -402,6 +402,9 @@ export interface Captured {
   readonly octets: Uint8Array;
 }
 
+/** The host that uses {@link World.foreign}. */
+export const FOREIGN_MAC = "02:00:00:99:00:01" as MacAddress;
+
 export interface WorldOptions {
   readonly seed: number;
   readonly nodes: number;
@@ -411,6 +414,8 @@ export interface WorldOptions {
 
 /** The virtual world. */
 export class World {
+  /** Addresses that a host uses which is no member. */
+  readonly foreign = new Set<Address>();
   readonly seed: number;
   readonly random: Random;
   readonly interval: number;
@@ -693,7 +698,9 @@ export class World {
       if (node.life !== life) return;
       const other = this.whoAnswers(node, address);
       const heard = this.hears(node);
-      if (other === undefined) node.take({ type: "probed", address, taken: false, heard });
+      if (this.foreign.has(address)) {
+        node.take({ type: "probed", address, taken: true, heard, by: FOREIGN_MAC });
+      } else if (other === undefined) node.take({ type: "probed", address, taken: false, heard });
       else {
         const by = other.links[0]?.mac;
         const known = by === undefined ? {} : { by };

@@ -282,17 +282,37 @@ describe("probing before the first use", () => {
       expect(world.send("eth0", requestFor(target)).length).toBeGreaterThan(0);
     });
 
-  test("finds an address taken, and goes on trying", () => {
+  test("finds an address taken; whoever wants it all the same knows better, and has it at once", () => {
     const world = World.withInterfaces(1);
     world.announcing.probe([{ address: V4 }], "full");
     world.pass(1500);
     world.send("eth0", claimOf(V4, STRANGER));
     expect(world.reported("probed")).toEqual([{ kind: "probed", address: V4, takenBy: STRANGER }]);
-    world.announce(V4);
-    world.take();
     expect(world.send("eth0", requestFor(V4))).toEqual([]);
-    world.pass(120_000);
+    world.announce(V4);
     expect(world.send("eth0", requestFor(V4)).length).toBeGreaterThan(0);
+  });
+
+  test("one word of a stranger after the probe does not delay who takes the address over", () => {
+    const world = World.withInterfaces(1);
+    world.announcing.probe([{ address: V4 }], "fast");
+    world.pass(1000);
+    expect(world.reported("probed")).toEqual([{ kind: "probed", address: V4 }]);
+    world.send("eth0", claimOf(V4, STRANGER));
+    world.announce(V4);
+    expect(world.send("eth0", requestFor(V4)).length).toBeGreaterThan(0);
+  });
+
+  test("is forgotten after a minute in which nobody wanted the address", () => {
+    const world = World.withInterfaces(1);
+    world.announcing.probe([{ address: V4 }], "fast");
+    world.pass(62_000);
+    world.reports.length = 0;
+    world.send("eth0", claimOf(V4, STRANGER));
+    expect(world.reports).toEqual([]);
+    world.wakes = 0;
+    world.pass(600_000);
+    expect(world.wakes).toBe(0);
   });
 
   test("asks anew when asked again, whatever came of it before", () => {

@@ -16,9 +16,20 @@ test("a group larger than the burst goes when the bucket is full, on credit", ()
   expect(pace.take(1, 450)).toBe(true);
 });
 
-test("what cannot wait goes at once, and what can makes up for it", () => {
+test("what cannot wait goes at once, and what can makes up for a burst of it", () => {
   const pace = new Pace(100, 10, 0);
-  pace.spend(30, 0);
-  expect(pace.take(1, 200)).toBe(false);
-  expect(pace.take(1, 220)).toBe(true);
+  pace.spend(15, 0);
+  expect(pace.take(1, 50)).toBe(false);
+  expect(pace.take(1, 60)).toBe(true);
+  pace.spend(1000, 60);
+  expect(pace.take(1, 160)).toBe(false);
+  expect(pace.take(1, 170)).toBe(true);
+});
+
+test("what is kept for others is left to them", () => {
+  const pace = new Pace(100, 10, 0);
+  let sent = 0;
+  while (pace.take(1, 0, 4)) sent++;
+  expect(sent).toBe(6);
+  expect(pace.take(4, 0)).toBe(true);
 });
