@@ -20,13 +20,13 @@ import {
   type HeldClaim,
   type Life,
 } from "./claims.ts";
+import { Contests } from "./contests.ts";
 import { count, type Cause, type Context } from "./context.ts";
 import { Deadlines } from "./deadlines.ts";
-import type { Answer, Claims, Contest, Message, Query, Reply, Versions } from "./messages.ts";
+import type { Answer, Claims, Contest, Message, Query, Reply } from "./messages.ts";
 import { isHearing } from "./roster.ts";
 import {
   ANNOUNCE_MS,
-  CONTEST_MS,
   DRAIN_BATCH,
   DRAIN_INTERVAL_MS,
   FIRM_MS,
@@ -38,7 +38,6 @@ import {
   REBALANCE_MS,
   START_GRACE_MS,
   STEP_UP_MS,
-  STRANGER_MS,
   UNANSWERED_MS,
 } from "./timing.ts";
 
@@ -55,13 +54,6 @@ const CONFLICT_RETRY_MS = 10_000;
 const QUERY_ADDRESSES = 60;
 const CLAIMS_DIRECT = 40;
 const SCAN_MS = 10;
-/** A contest is repeated after this, each time after twice as long, up to the other. */
-const CONTEST_INTERVAL_MS = 1000;
-const CONTEST_SLOWEST_MS = 60_000;
-/** So many in one interval: a view that is old in everything contests everything. */
-const CONTESTS_AT_ONCE = 200;
-/** Of two that contest an address each has to have said so within this. */
-const ABSENT_MS = 2.5 * CONTEST_SLOWEST_MS;
 /** What was found out about an address that nobody has or may have is forgotten after so long. */
 const FORGET_MS = 600_000;
 
@@ -88,13 +80,6 @@ interface Orphan {
   probing: boolean;
   proofAt: number;
   proved: boolean;
-}
-
-/** A holder that this view says is none; `absent`: the address is in it not at all. */
-interface Contesting {
-  readonly absent: boolean;
-  wait: number;
-  nextAt: number;
 }
 
 interface Handover {
@@ -155,10 +140,7 @@ export class Ownership {
   readonly #hindrances = new Map<Address, Hindrance>();
   readonly #goneUntil = new Map<string, number>();
   readonly #rivalUntil = new Map<Address, number>();
-  readonly #contests = new Map<Address, Contesting>();
-  /** Addresses that a newer view does not know: not claimed again before this view is as new. */
-  readonly #barred = new Map<Address, Versions>();
-  readonly #absentees = new Map<Address, Map<string, number>>();
+  readonly #contests: Contests;
   /** Addresses that nobody has or may have, and until when they are remembered. */
   readonly #idle = new Map<Address, number>();
   readonly #idleUntil = new Deadlines<Address>();
@@ -174,7 +156,6 @@ export class Ownership {
   #claimsFrom = Infinity;
   #quorateSince = Infinity;
   #scanAt = Infinity;
-  #contestAt = Infinity;
   #drainQueue: Address[] = [];
   #drainAt = Infinity;
   #drainDeadline = Infinity;
@@ -188,6 +169,7 @@ export class Ownership {
   constructor(host: OwnershipHost) {
     this.#host = host;
     this.#context = host.context;
+    this.#contests = new Contests(host.context);
   }
 
   // --- What happened ---------------------------------------------------------------------------
@@ -208,7 +190,7 @@ export class Ownership {
 
   /** The view of the API is newer: what it forbade may be allowed. */
   versionsChanged(): void {
-    for (const address of this.#barred.keys()) this.#dirty.add(address);
+    for (const address of this.#contests.barred()) this.#dirty.add(address);
   }
 
   /** A member's standing changed: its addresses and all orphans are looked at again. */
@@ -388,7 +370,7 @@ export class Ownership {
     this.#decideDirty();
     this.#runDrain();
     this.#runRebalance();
-    if (this.#context.now >= this.#contestAt) this.#runContests();
+    this.#contests.run((address) => this.owner(address));
     this.#decideDirty();
     this.#sendQueries();
     this.#act();
@@ -406,7 +388,7 @@ export class Ownership {
       this.#reprobes.next(),
       this.#drainAt,
       this.#rebalanceAt,
-      this.#contestAt,
+      this.#contests.nextAt,
     );
     const leave = this.#leaving
       ? Math.min(this.#drainDeadline, this.#emptySince + LINGER_MS)
@@ -496,8 +478,7 @@ export class Ownership {
     this.#context.claims.forget(address);
     this.#probed.delete(address);
     this.#conflicts.delete(address);
-    this.#barred.delete(address);
-    this.#absentees.delete(address);
+    this.#contests.forget(address);
     this.#rivalUntil.delete(address);
   }
 
@@ -558,7 +539,7 @@ export class Ownership {
       this.#considerContest(address, best.node, candidacy);
       return;
     }
-    this.#contests.delete(address);
+    this.#contests.drop(address);
     const isAsked = candidacy?.prober === this.#context.self;
     if (!isAsked && candidacy?.includes(this.#context.self) !== true)
       this.#conflicts.delete(address);
@@ -597,7 +578,7 @@ export class Ownership {
       this.#wake(orphan, this.#claimsFrom);
       return;
     }
-    if (this.#isBarred(address)) {
+    if (this.#contests.isBarred(address)) {
       this.#hindrances.set(address, "outdated");
       return;
     }
@@ -611,14 +592,6 @@ export class Ownership {
 
   #isCandidate(candidacy: Candidacy): boolean {
     return candidacy.includes(this.#context.self);
-  }
-
-  #isBarred(address: Address): boolean {
-    const versions = this.#barred.get(address);
-    if (versions === undefined) return false;
-    if (isNewer(versions, this.#context.versions)) return true;
-    this.#barred.delete(address);
-    return false;
   }
 
   /** Those that would have to claim before this speaker, at most {@link PLACES}. */
@@ -1046,74 +1019,30 @@ export class Ownership {
 
   /** The holder is no candidate in this view, and this speaker would be first. */
   #considerContest(address: Address, holder: string, candidacy: Candidacy | undefined): void {
-    const { now } = this.#context;
     const isWrong =
       candidacy !== undefined &&
       this.#isCandidate(candidacy) &&
       !candidacy.includes(holder) &&
       this.#before(candidacy).length === 0;
-    if (!isWrong) {
-      if (this.#contests.get(address)?.absent === false) this.#contests.delete(address);
-      return;
-    }
-    if (this.#contests.has(address)) return;
-    this.#contest(address, now + CONTEST_MS, false);
+    this.#contests.note(address, "wrong", isWrong);
   }
 
   /** Somebody holds an address that the API does not know here. */
   #noticeStranger(address: Address, best: HeldClaim | undefined): void {
-    const { now } = this.#context;
     const isStranger =
       best !== undefined &&
       this.#host.candidacies(address) === undefined &&
       this.#host.isNeighbour(best.node);
-    if (!isStranger) {
-      if (this.#contests.get(address)?.absent === true) this.#contests.delete(address);
-      return;
-    }
-    if (this.#contests.has(address)) return;
-    this.#contest(address, now + STRANGER_MS, true);
-  }
-
-  #contest(address: Address, nextAt: number, absent: boolean): void {
-    this.#contests.set(address, { absent, wait: CONTEST_INTERVAL_MS, nextAt });
-    this.#contestAt = Math.min(this.#contestAt, nextAt);
-  }
-
-  #runContests(): void {
-    const { now, outbox, versions } = this.#context;
-    this.#contestAt = this.#contests.size > 0 ? now + CONTEST_INTERVAL_MS : Infinity;
-    let left = CONTESTS_AT_ONCE;
-    for (const [address, contest] of this.#contests) {
-      if (now < contest.nextAt) continue;
-      const holder = this.owner(address);
-      if (holder === undefined) continue;
-      if (left-- === 0) break;
-      contest.nextAt = now + contest.wait;
-      contest.wait = Math.min(2 * contest.wait, CONTEST_SLOWEST_MS);
-      const { absent } = contest;
-      outbox.send(holder.node, { type: "contest", address, absent, versions });
-    }
+    this.#contests.note(address, "gone", isStranger);
   }
 
   /** A newer view says that this speaker should not hold an address. Only the holder decides. */
   #contested(from: string, contest: Contest): void {
-    const { address, absent, versions } = contest;
-    const mine = this.#mine(address);
-    if (mine === undefined || !isNewer(versions, this.#context.versions)) return;
-    if (!absent) {
-      if (!mine.giving) this.#give(mine, "contest", GIVING_MS);
-      return;
-    }
-    const { now } = this.#context;
-    const askers = this.#absentees.get(address) ?? new Map<string, number>();
-    for (const [name, at] of askers) if (now - at > ABSENT_MS) askers.delete(name);
-    this.#absentees.set(address, askers.set(from, now));
-    const others = Math.max(1, this.#context.roster.liveCount - 1);
-    if (askers.size < Math.min(2, others)) return;
-    this.#absentees.delete(address);
-    this.#barred.set(address, versions);
-    this.#stop(mine, "contested");
+    const mine = this.#mine(contest.address);
+    const complaint = mine === undefined ? undefined : this.#contests.judge(from, contest);
+    if (mine === undefined || complaint === undefined) return;
+    if (complaint === "gone") this.#stop(mine, "contested");
+    else if (!mine.giving) this.#give(mine, "contest", GIVING_MS);
   }
 
   // --- Planned moves ---------------------------------------------------------------------------
@@ -1197,17 +1126,6 @@ export class Ownership {
     }
     return undefined;
   }
-}
-
-/** Tells whether versions are at least the others in all, and above them in one. */
-function isNewer(versions: Versions, others: Versions): boolean {
-  let above = false;
-  for (const [i, version] of versions.entries()) {
-    const other = others[i] ?? 0n;
-    if (version < other) return false;
-    if (version > other) above = true;
-  }
-  return above;
 }
 
 function push<Key, Value>(map: Map<Key, Value[]>, key: Key, value: Value): void {
