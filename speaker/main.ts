@@ -168,7 +168,10 @@ async function speak(program: Program, environment: Environment): Promise<void> 
   serveProbes(program, environment, { reconciler, responder, view, refusal: () => refusal });
 
   let refusal: string | undefined;
+  /** Whether the newest configuration is in effect, and the version of the one that is. */
+  const inEffect = { isNewest: true, version: undefined as string | undefined };
   configMaps.onChange(({ type, object }) => {
+    inEffect.isNewest = false;
     if (type === "deleted") return; // the last configuration stays in effect
     const parsed = parseRenderedConfig(object.data?.[CONFIG_KEY] ?? "");
     refusal = parsed.ok ? undefined : parsed.message;
@@ -181,6 +184,8 @@ async function speak(program: Program, environment: Environment): Promise<void> 
       });
       return;
     }
+    inEffect.isNewest = true;
+    inEffect.version = object.metadata.resourceVersion;
     logger.setLevel(parsed.value["log-level"]);
     enqueue(reconciler.configure(parsed.value));
     judgeAll();
@@ -222,8 +227,14 @@ async function speak(program: Program, environment: Environment): Promise<void> 
   greet();
   responder.post({ kind: "converse", node, cluster: namespace, keys: key.keys });
   for (const key of await writer.adopt(program.signal)) verdicts.add(key);
+  // whoever goes by an old configuration must not overrule those that go by the new one
+  const configuration = (): string | undefined =>
+    inEffect.isNewest ? configMaps.resourceVersion : inEffect.version;
   const versions = new ViewVersions(
-    () => [services, slices, nodes, configMaps].map(({ resourceVersion }) => resourceVersion),
+    () => [
+      ...[services, slices, nodes].map(({ resourceVersion }) => resourceVersion),
+      configuration(),
+    ],
     (command) => responder.post(command),
   );
   const tellVersions = (): void => {
