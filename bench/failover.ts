@@ -11,6 +11,7 @@
  * - `REST_SECONDS` (30): how long rest and a starved main thread are watched
  */
 import { setTimeout as delay } from "node:timers/promises";
+import type { ServiceL2Status } from "../api/service-l2-status.ts";
 import { ANSWER_FILTER, readAnswers } from "../tests/cluster/answers.ts";
 import { Api } from "../tests/cluster/api.ts";
 import { Cluster, type ClusterNode } from "../tests/cluster/cluster.ts";
@@ -381,12 +382,30 @@ class Bench {
   }
 
   /** What speakers cost that have nothing to do. */
+  /** The terms of our addresses, by the speakers' own word: each move raises one. */
+  async terms(): Promise<ReadonlyMap<string, number>> {
+    const all = ["get", "servicel2statuses", "-A", "-o", "json"];
+    const { items } = JSON.parse(await this.cluster.kubectl(all)) as {
+      readonly items: readonly ServiceL2Status[];
+    };
+    const terms = new Map<string, number>();
+    for (const { address, term } of items.flatMap(({ status }) => status?.addresses ?? []))
+      terms.set(address, Math.max(term, terms.get(address) ?? 0));
+    if (terms.size === 0) throw new Error("no ServiceL2Status tells of an address");
+    return terms;
+  }
+
   async rest(): Promise<void> {
     await this.ours.recovered();
+    const termsBefore = await this.terms();
     const [ourShares, peerShares] = await Promise.all([
       processorShares(this.pidsOf(this.ours), REST_SECONDS),
       processorShares(this.pidsOf(this.peer), REST_SECONDS),
     ]);
+    const terms = await this.terms();
+    const moves = [...termsBefore].map(
+      ([address, term]) => (terms.get(address) ?? Infinity) - term,
+    );
     const [first] = this.cluster.nodes;
     if (first === undefined) return;
     const [ourTraffic, peerTraffic] = await Promise.all([
@@ -396,6 +415,12 @@ class Bench {
     const ourMemory = this.pidsOf(this.ours).map(memoryOf);
     const peerMemory = this.pidsOf(this.peer).map(memoryOf);
     this.figures.push(
+      {
+        figure: `at rest: moves in ${REST_SECONDS} s, by the terms of ${terms.size} addresses`,
+        unit: "moves",
+        ours: [moves.reduce((sum, each) => sum + each, 0)],
+        targets: [{ is: "at most", value: 0 }],
+      },
       {
         figure: `at rest, ${NODES} nodes: processor of a speaker`,
         unit: "% of a core",
