@@ -381,7 +381,6 @@ class Bench {
     return this.cluster.nodes.map((node) => contender.speakerOn(node));
   }
 
-  /** What speakers cost that have nothing to do. */
   /** The terms of our addresses, by the speakers' own word: each move raises one. */
   async terms(): Promise<ReadonlyMap<string, number>> {
     const all = ["get", "servicel2statuses", "-A", "-o", "json"];
@@ -395,6 +394,7 @@ class Bench {
     return terms;
   }
 
+  /** What speakers cost that have nothing to do, and whether anything moves. */
   async rest(): Promise<void> {
     await this.ours.recovered();
     const termsBefore = await this.terms();

@@ -101,7 +101,7 @@ export interface FreeState {
   readonly phase: "free";
 }
 
-/** Another host has the address: it is tried again later. */
+/** Another host has the address: it is tried again later, if it is wanted. */
 export interface TakenState {
   readonly phase: "taken";
   readonly mac: MacAddress;

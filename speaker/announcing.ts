@@ -53,8 +53,6 @@ export const ANNOUNCE_RATE = 16_000;
 const ANNOUNCE_TICK_MS = 2;
 /** A conflict that is not defended against is reported again after this long. */
 const CONFLICT_AGAIN_MS = 30_000;
-/** What was found out about an address that nobody wants is kept for so long. */
-const UNWANTED_MS = 60_000;
 /** Addresses of which a report holds counts: the rest goes with the next. */
 const ADDRESSES_A_REPORT = 1000;
 
@@ -171,6 +169,12 @@ export class Announcing {
     const asked = entries.map((entry) => this.#hold(entry, false));
     this.#place(asked);
     for (const held of asked) if (!held.wanted) this.#starting.set(held.entry.address, pace);
+    this.#run();
+  }
+
+  /** Listens no more for addresses that were asked for and are not wanted. */
+  forget(addresses: readonly Address[]): void {
+    this.#withdraw(addresses.filter((address) => this.#held.get(address)?.wanted === false));
     this.#run();
   }
 
@@ -361,7 +365,7 @@ export class Announcing {
   #becomeWanted(held: Held): void {
     held.wanted = true;
     this.#awaitTurn(held.entry.address);
-    if (held.announcer.phase !== "free" && held.announcer.phase !== "taken") return;
+    if (held.announcer.phase === "probing") return;
     held.announcer = IDLE;
     this.#enter(held);
   }
@@ -466,10 +470,6 @@ export class Announcing {
       const held = this.#held.get(address);
       if (held === undefined || held.deadlineAt > now) continue;
       const due = held.wakeAt !== undefined && held.wakeAt <= now;
-      if (due && isDone(held)) {
-        this.#withdraw([address]);
-        continue;
-      }
       const turn = !due || this.#pace.take(1, now);
       held.deadlineAt = Infinity;
       if (due && turn) this.#step(held, { kind: "wake" });
@@ -480,6 +480,8 @@ export class Announcing {
 
   /** At most one deadline waits for an address, beside those that have become void. */
   #setDeadline(held: Held): void {
+    // Nobody waits for an address that is taken and not wanted: whoever asked may ask again.
+    if (held.announcer.phase === "taken" && !held.wanted) return;
     if (held.wakeAt === undefined || held.wakeAt >= held.deadlineAt) return;
     held.deadlineAt = held.wakeAt;
     this.#deadlines.set(held.wakeAt, held.entry.address);
@@ -498,11 +500,10 @@ export class Announcing {
       random: this.#options.random,
       refreshIntervalMs: this.#refreshIntervalMs,
     };
-    const [before, wasDone] = [stateOf(held), isDone(held)];
+    const before = stateOf(held);
     const step = stepAnnouncer(held.announcer, event, this.#options.now(), context);
     held.announcer = step.state;
-    if (!isDone(held)) held.wakeAt = step.wakeAt;
-    else if (!wasDone) held.wakeAt = this.#options.now() + UNWANTED_MS;
+    held.wakeAt = step.wakeAt;
     this.#setDeadline(held);
     // In the table before it is announced: whoever hears it may ask at once.
     if (stateOf(held) !== before) this.#enter(held);
@@ -539,11 +540,6 @@ export class Announcing {
       open?.announce(address, announcementFrames(what, address, open.facts));
     }
   }
-}
-
-/** It was asked for, and nobody wants it: whoever asked may ask again. */
-function isDone({ wanted, announcer: { phase } }: Held): boolean {
-  return !wanted && (phase === "free" || phase === "taken");
 }
 
 /** An address whose announcement waits for its turn is answered for already. */

@@ -184,7 +184,7 @@ export class ClaimTable {
     return sums.map((sum) => sum.value());
   }
 
-  /** Gives the highest term ever seen for an address, 0 if none was. */
+  /** Gives the highest term seen for an address, as far as is remembered; 0 if none was. */
   term(address: Address): number {
     let highest = this.#terms.get(address) ?? 0;
     for (const claim of this.on(address)) highest = Math.max(highest, claim.term);

@@ -23,6 +23,9 @@ export type Complaint = "wrong" | "gone";
 
 interface Contesting {
   readonly complaint: Complaint;
+  /** Who was told last, and in which view. */
+  holder: string | undefined;
+  versions: Versions;
   wait: number;
   nextAt: number;
 }
@@ -54,9 +57,11 @@ export class Contests {
       if (begun?.complaint === complaint) this.#begun.delete(address);
       return;
     }
-    if (begun !== undefined) return;
+    if (begun?.complaint === complaint) return;
+    const { versions } = this.#context;
     const nextAt = this.#context.now + (complaint === "gone" ? STRANGER_MS : CONTEST_MS);
-    this.#begun.set(address, { complaint, wait: INTERVAL_MS, nextAt });
+    const contest = { complaint, holder: undefined, versions, wait: INTERVAL_MS, nextAt };
+    this.#begun.set(address, contest);
     this.#nextAt = Math.min(this.#nextAt, nextAt);
   }
 
@@ -72,10 +77,17 @@ export class Contests {
     this.#nextAt = this.#begun.size > 0 ? now + INTERVAL_MS : Infinity;
     let left = AT_ONCE;
     for (const [address, contest] of this.#begun) {
-      if (now < contest.nextAt) continue;
+      const isTold = contest.holder !== undefined;
+      if (now < contest.nextAt && !isTold) continue;
       const holder = holderOf(address);
       if (holder === undefined) continue;
+      // Another holder, or another view to show, is worth another try at once.
+      const isNews = contest.holder !== holder.node || contest.versions !== versions;
+      if (isTold && isNews) contest.wait = INTERVAL_MS;
+      else if (now < contest.nextAt) continue;
       if (left-- === 0) break;
+      contest.holder = holder.node;
+      contest.versions = versions;
       contest.nextAt = now + contest.wait;
       contest.wait = Math.min(2 * contest.wait, SLOWEST_MS);
       const absent = contest.complaint === "gone";

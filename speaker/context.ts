@@ -72,6 +72,8 @@ export type Action =
     }
   /** Probe an address: before its first use, or as proof that its old owner is gone. */
   | { readonly type: "probe"; readonly address: Address; readonly purpose: ProbePurpose }
+  /** Addresses that were probed and are others' affair now: nobody need listen for them here. */
+  | { readonly type: "forget"; readonly addresses: readonly Address[] }
   /** Something about a member changed: election and verdict may want to know. */
   | { readonly type: "member"; readonly name: string }
   /** The owner of an address, as seen here, may have changed. */

@@ -54,6 +54,8 @@ export interface Ground {
     purpose: WitnessPurpose,
   ): Promise<Testimony>;
   probe(address: Address): Promise<ProbeOutcome>;
+  /** Listens no more for addresses that were probed. */
+  forget(addresses: readonly Address[]): void;
 }
 
 /** What others want to know of it. */
@@ -264,6 +266,9 @@ export class Conversation {
         break;
       case "probe":
         void this.#probe(action.address);
+        break;
+      case "forget":
+        ground.forget(action.addresses);
         break;
       case "member":
         reports.members();

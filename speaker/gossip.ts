@@ -34,9 +34,10 @@ const MEMBERS_BURST = 32;
 /** A death found by comparing is believed after so long without a sign of life. */
 const DOUBT_MS = 120;
 const DOUBT_TRIES = 3;
-/** Of more doubts than this each puts the later ones off by so much on average. */
+/** Of more doubts than this each puts the later ones off by up to so much, up to the last in all. */
 const DOUBTS_AT_ONCE = 8;
 const DOUBT_EACH_MS = 8;
+const DOUBT_WAIT_MS = 1000;
 
 /** What gossip needs of the speaker. */
 export interface GossipHost {
@@ -75,7 +76,8 @@ interface LiveId {
 
 interface Doubt {
   readonly record: MemberRecord;
-  readonly since: number;
+  /** Of the first try. */
+  since: number;
   tries: number;
   at: number;
 }
@@ -145,7 +147,7 @@ export class Gossip {
     if (peer.differsSince === Infinity) peer.differsSince = now;
     if (now - peer.differsSince < 3 * timing.interval) return;
     // who cannot be asked now is asked at its next beat, if it differs even then
-    if (!this.#pace.take(1, now)) return;
+    if (!this.#pace.take(1, now, this.#kept())) return;
     peer.differsSince = now;
     this.compare(peer.name);
   }
@@ -206,7 +208,7 @@ export class Gossip {
     }
     if (!summary.answer || !differs) return;
     if (now - (this.#answeredAt.get(from) ?? -Infinity) < timing.interval) return;
-    if (!this.#pace.take(1, now)) return;
+    if (!this.#pace.take(1, now, this.#kept())) return;
     this.#answeredAt.set(from, now);
     this.compare(from, false);
   }
@@ -246,7 +248,8 @@ export class Gossip {
     if (known !== undefined && known.record.refutation >= record.refutation) return;
     const { now, random } = this.#context;
     // Of a heal many doubt the same many: each asks in an order of its own, and few are asked twice.
-    const wait = Math.max(0, this.#doubts.size - DOUBTS_AT_ONCE) * DOUBT_EACH_MS * random();
+    const others = Math.max(0, this.#doubts.size - DOUBTS_AT_ONCE);
+    const wait = Math.min(others * DOUBT_EACH_MS, DOUBT_WAIT_MS) * random();
     this.#doubts.set(record.name, { record, since: now, tries: 0, at: now + wait });
   }
 
@@ -349,10 +352,14 @@ export class Gossip {
     this.#pages.push({ to, page: { type: "page", record, claims } });
   }
 
+  /** Claims that wait go before all that compares: what is left over would never do for all hearers. */
+  #kept(): number {
+    return this.#claims.size > 0 ? this.#hearers().length : 0;
+  }
+
   #flushPages(): void {
     const { outbox, now } = this.#context;
-    // Claims that wait go first: what is left of them would never be enough for all neighbours.
-    const kept = this.#claims.size > 0 ? this.#hearers().length : 0;
+    const kept = this.#kept();
     while ((this.#pages.length > 0 || this.#layOut()) && this.#pace.take(1, now, kept)) {
       // Small pages share a datagram: what is paced are packets, not members.
       let room = MAX_PAYLOAD;
@@ -468,7 +475,7 @@ export class Gossip {
       !isLive(known) ||
       known.life !== record.life ||
       known.refutation > record.refutation;
-    if (isOver || this.#host.heardAt(record.name) > doubt.since) {
+    if (isOver || (doubt.tries > 0 && this.#host.heardAt(record.name) > doubt.since)) {
       this.#doubts.delete(record.name);
       return;
     }
@@ -478,7 +485,7 @@ export class Gossip {
       this.#host.learnMember(record, "", true);
       return;
     }
-    doubt.tries++;
+    if (doubt.tries++ === 0) doubt.since = now;
     doubt.at = now + DOUBT_MS / DOUBT_TRIES;
     outbox.send(record.name, { type: "page", record, claims: [] });
     this.#host.ping(record.name);

@@ -7,7 +7,7 @@
  * - In the step in which a better live claim is learnt, one stops; a giver stops only for a claim
  *   of a strictly higher term, for want of any candidate, at its deadline.
  * - Nobody claims what it knows another, not giving, to hold: a returning node takes nothing back.
- * - Terms never fall; only the owner writes a claim.
+ * - Terms of a life never fall; only the owner writes a claim.
  */
 import type { Address } from "../packet/address/address.ts";
 import type { MacAddress } from "../packet/address/mac.ts";
@@ -21,7 +21,7 @@ import {
   type Life,
 } from "./claims.ts";
 import { Contests } from "./contests.ts";
-import { count, type Cause, type Context } from "./context.ts";
+import { count, type Cause, type Context, type ProbePurpose } from "./context.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { Answer, Claims, Contest, Message, Query, Reply } from "./messages.ts";
 import { isHearing } from "./roster.ts";
@@ -134,6 +134,9 @@ export class Ownership {
   readonly #handovers = new Map<Address, Handover>();
   readonly #retries = new Deadlines<Address>();
   readonly #probed = new Set<Address>();
+  /** Addresses that were probed, and for which the shell listens since. */
+  readonly #listening = new Set<Address>();
+  readonly #unlistened: Address[] = [];
   /** Addresses that the LAN is being asked for. */
   readonly #probing = new Set<Address>();
   readonly #conflicts = new Map<Address, MacAddress | undefined>();
@@ -144,7 +147,7 @@ export class Ownership {
   /** Addresses that nobody has or may have, and until when they are remembered. */
   readonly #idle = new Map<Address, number>();
   readonly #idleUntil = new Deadlines<Address>();
-  /** When conflicts are looked at again that no claim waits for. */
+  /** When conflicts are looked at again, if no claim waits for it then. */
   readonly #reprobes = new Deadlines<Address>();
   /** What others say of own addresses that they get no answer for, and until when it counts. */
   readonly #unanswered = new Map<Address, Map<string, number>>();
@@ -261,8 +264,9 @@ export class Ownership {
     const isForeign = result.taken && !this.#isMember(result.by);
     if (!isForeign) this.#conflicts.delete(address);
     else if (this.#isFirstUse(address)) this.#conflicts.set(address, result.by);
+    if (this.#conflicts.has(address)) this.#reprobes.set(now + CONFLICT_RETRY_MS, address);
     if (orphan === undefined) {
-      if (this.#conflicts.has(address)) this.#reprobes.set(now + CONFLICT_RETRY_MS, address);
+      this.#dirty.add(address);
       return;
     }
     orphan.probing = false;
@@ -409,6 +413,7 @@ export class Ownership {
     if (
       this.#changed.size === 0 &&
       this.#announce.size === 0 &&
+      this.#unlistened.length === 0 &&
       this.#withdrawn.size + this.#activated.size === 0
     )
       return;
@@ -423,6 +428,9 @@ export class Ownership {
     }
     this.#withdrawn.clear();
     this.#activated.clear();
+    if (this.#unlistened.length > 0) {
+      actions.push({ type: "forget", addresses: this.#unlistened.splice(0) });
+    }
     if (this.#announce.size > 0 && this.#host.mayAnswer()) {
       actions.push({ type: "announce", addresses: [...this.#announce] });
     }
@@ -464,12 +472,27 @@ export class Ownership {
   /** Nobody holds it and nobody may: a Service that is gone, for a while or for ever. */
   #noticeIdle(address: Address): void {
     const { now, claims } = this.#context;
-    if (this.#host.candidacies(address) !== undefined || claims.on(address).length > 0) {
+    const isKnown = this.#host.candidacies(address) !== undefined;
+    if (!isKnown) this.#unlisten(address);
+    if (isKnown || claims.on(address).length > 0) {
       this.#idle.delete(address);
     } else if (!this.#idle.has(address)) {
       this.#idle.set(address, now + FORGET_MS);
       this.#idleUntil.set(now + FORGET_MS, address);
     }
+  }
+
+  /** Probes an address; the shell listens for it until told otherwise. */
+  #probe(address: Address, purpose: ProbePurpose): void {
+    this.#probing.add(address);
+    this.#listening.add(address);
+    this.#context.actions.push({ type: "probe", address, purpose });
+  }
+
+  #unlisten(address: Address): void {
+    // An answer that is on its way is waited for.
+    if (this.#probing.has(address) || !this.#listening.delete(address)) return;
+    this.#unlistened.push(address);
   }
 
   /** Meanwhile anybody may have begun to use it: its next use is a first one. */
@@ -536,13 +559,15 @@ export class Ownership {
     if (best !== undefined) {
       this.#orphans.delete(address);
       this.#hindrances.delete(address);
+      this.#unlisten(address);
       this.#considerContest(address, best.node, candidacy);
       return;
     }
     this.#contests.drop(address);
     const isAsked = candidacy?.prober === this.#context.self;
+    // Who asks no more does not know whether it is still so, and has to ask before it uses it.
     if (!isAsked && candidacy?.includes(this.#context.self) !== true)
-      this.#conflicts.delete(address);
+      if (this.#conflicts.delete(address)) this.#probed.delete(address);
     this.#considerProbe(address, candidacy);
     if (candidacy === undefined || !this.#isCandidate(candidacy) || !candidacy.usable) {
       this.#orphans.delete(address);
@@ -665,10 +690,8 @@ export class Ownership {
     const isFirst = this.#isFirstUse(address) && (isConflict || !this.#probed.has(address));
     if (!isFirst && !this.#needsProof(address)) return true;
     orphan.probing = true;
-    this.#probing.add(address);
     this.#hindrances.set(address, "probing");
-    const purpose = isFirst ? "first-use" : "proof";
-    this.#context.actions.push({ type: "probe", address, purpose });
+    this.#probe(address, isFirst ? "first-use" : "proof");
     return false;
   }
 
@@ -707,6 +730,7 @@ export class Ownership {
     const { now, claims, life } = this.#context;
     this.#orphans.delete(address);
     this.#hindrances.delete(address);
+    this.#listening.delete(address);
     // one's own never falls, whatever was forgotten
     const before = claims.get(life, address)?.term ?? 0;
     const term = Math.max(claims.term(address), before) + 1;
@@ -877,8 +901,10 @@ export class Ownership {
     }
     for (let due = this.#reprobes.pop(now); due !== undefined; due = this.#reprobes.pop(now)) {
       if (!this.#conflicts.has(due) || this.#orphans.has(due)) continue;
-      this.#probed.delete(due);
-      this.#dirty.add(due);
+      if (this.#host.mayAnswer()) {
+        this.#probed.delete(due);
+        this.#dirty.add(due);
+      } else this.#reprobes.set(now + CONFLICT_RETRY_MS, due);
     }
   }
 
@@ -1011,8 +1037,7 @@ export class Ownership {
     if (this.#probed.has(address) || this.#probing.has(address)) return;
     if (!this.#isFirstUse(address)) return;
     if (!this.#host.mayAnswer() || this.#isCandidate(candidacy)) return;
-    this.#probing.add(address);
-    this.#context.actions.push({ type: "probe", address, purpose: "first-use" });
+    this.#probe(address, "first-use");
   }
 
   // --- Contests --------------------------------------------------------------------------------

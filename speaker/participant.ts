@@ -175,7 +175,10 @@ export class Participant {
     const resolve = this.#probes.get(address);
     this.#probes.delete(address);
     resolve?.({ taken: by !== undefined, heard: true, ...(by !== undefined && { by }) });
-    return resolve !== undefined;
+    if (resolve !== undefined || by === undefined) return resolve !== undefined;
+    // Found free some time ago, and a host that took it meanwhile was heard.
+    this.#conversation?.step({ type: "probed", address, taken: true, heard: true, by });
+    return this.#conversation !== undefined;
   }
 
   /** Gives what the conversation counted since the last call; undefined before there is one. */
@@ -223,6 +226,7 @@ export class Participant {
         fence: (on) => this.#fence(on),
         witness: (addresses, macs, purpose) => this.#witness(addresses, macs, purpose),
         probe: (address) => this.#probe(address),
+        forget: (addresses) => announcing.forget(addresses),
       },
       reports: {
         owners: (addresses) => this.#ownersChanged(addresses),

@@ -9,7 +9,7 @@ export class Peer {
   readonly window: ReplayWindow;
   /** My rings say that we watch each other. */
   chosen = false;
-  /** Its rings say so: it beat me. */
+  /** Its rings say so, by a beat that is not that of a guest. */
   guestUntil = -Infinity;
   /** Contact time and clock of the last sign of life. */
   mark = -Infinity;

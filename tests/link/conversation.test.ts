@@ -37,6 +37,7 @@ class Speaker implements Disposable {
       withdraw: (addresses) => addresses.forEach((each) => this.answered.delete(each)),
       activate: (addresses) => addresses.forEach((each) => this.answered.add(each)),
       announce: () => undefined,
+      forget: () => undefined,
       fence: (on) => (this.fenced = on),
       witness: (addresses) =>
         Promise.resolve({

@@ -80,6 +80,7 @@ class Speaker {
       withdraw: change((each) => this.answered.delete(each)),
       activate: change((each) => this.answered.add(each)),
       announce: () => undefined,
+      forget: () => undefined,
       fence: () => undefined,
       witness: () => Promise.resolve({ answered: false, heard: true, reached: true }),
       probe: () => Promise.resolve({ taken: false, heard: true }),

@@ -54,6 +54,7 @@ const conversation = new Conversation({
     withdraw: (gone) => say({ answers: false, addresses: gone }),
     activate: (taken) => say({ answers: true, addresses: taken }),
     announce: () => undefined,
+    forget: () => undefined,
     fence: () => undefined,
     witness: () => Promise.resolve({ answered: false, heard: true, reached: true }),
     probe: () => Promise.resolve({ taken: false, heard: true }),

@@ -711,6 +711,27 @@ test("11: what nobody had for long may be another's: its next use is probed", ()
   });
 });
 
+test("11: a host that uses an address keeps it, though its Service is made anew", () => {
+  forSeeds(1345, 3, (seed) => {
+    const cluster = new Cluster({ seed, nodes: 3, addresses: 3 }).settle();
+    const { world } = cluster;
+    const address = addressNumber(50);
+    const names = world.nodes.map(({ name }) => name);
+    world.foreign.add(address);
+    for (let round = 0; round < 3; round++) {
+      world.setCandidates(address, names);
+      cluster.run(5000);
+      expect(world.answering(address)).toEqual([]);
+      world.setCandidates(address, undefined);
+      cluster.run(20_000);
+    }
+    world.setCandidates(address, names);
+    cluster.run(5000);
+    world.foreign.delete(address);
+    expect(world.runUntil(() => world.answering(address).length === 1, 15_000)).toBe(true);
+  });
+});
+
 test("interfaces and nodes of the API that are as they were are no news", () => {
   forSeeds(1350, 2, (seed) => {
     const cluster = new Cluster({ seed, nodes: 5, addresses: 5 }).settle();

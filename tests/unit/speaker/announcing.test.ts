@@ -303,16 +303,27 @@ describe("probing before the first use", () => {
     expect(world.send("eth0", requestFor(V4)).length).toBeGreaterThan(0);
   });
 
-  test("is forgotten after a minute in which nobody wanted the address", () => {
+  test("is forgotten when told so, unless the address is wanted meanwhile", () => {
     const world = World.withInterfaces(1);
-    world.announcing.probe([{ address: V4 }], "fast");
-    world.pass(62_000);
+    world.announcing.probe([{ address: V4 }, { address: V6 }], "fast");
+    world.pass(1000);
+    world.announce(V6);
+    world.pass(1000);
+    world.announcing.forget([V4, V6]);
     world.reports.length = 0;
     world.send("eth0", claimOf(V4, STRANGER));
     expect(world.reports).toEqual([]);
-    world.wakes = 0;
-    world.pass(600_000);
-    expect(world.wakes).toBe(0);
+    expect(world.send("eth0", requestFor(V6)).length).toBeGreaterThan(0);
+  });
+
+  test("without an interface ends in an answer all the same once there is one and it is wanted", () => {
+    const world = new World();
+    world.announcing.probe([{ address: V4 }], "fast");
+    world.pass(1000);
+    world.announcing.setInterfaces([facts(1)]);
+    world.pass(1000);
+    world.announce(V4);
+    expect(world.send("eth0", requestFor(V4)).length).toBeGreaterThan(0);
   });
 
   test("asks anew when asked again, whatever came of it before", () => {

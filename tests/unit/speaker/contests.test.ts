@@ -64,6 +64,25 @@ test("what is not so any more is not complained of", () => {
   expect(contests.nextAt).toBe(Infinity);
 });
 
+test("a newer view, or another holder, is worth another try at once", () => {
+  const { contests, context } = setUp();
+  contests.note(A, "wrong", true);
+  sentIn(100_000, contests, context);
+  context.versions = NEW;
+  expect(sentIn(4_000, contests, context)).toEqual([100_000, 101_000, 103_000]);
+  sentIn(100_000, contests, context);
+  contests.run((address) => ({ ...holder(address), node: "c" }));
+  expect([...context.outbox.take()].map(({ to }) => to)).toEqual(["c"]);
+});
+
+test("a complaint that turns into another begins anew", () => {
+  const { contests, context } = setUp();
+  contests.note(A, "gone", true);
+  contests.note(A, "wrong", true);
+  contests.note(A, "gone", false);
+  expect(sentIn(6_000, contests, context)).toEqual([5_000]);
+});
+
 test("thousands of complaints leave in portions, and each does", () => {
   const { contests, context } = setUp();
   for (let i = 0; i < 1000; i++)
