@@ -261,6 +261,23 @@ export class FailoverScene implements AsyncDisposable {
       },
       200,
     );
+    await this.#eachServesItsOwn();
+  }
+
+  /**
+   * Waits until each node serves the Service whose backends are its own. What the API says of a node
+   * that was gone is not enough: while the API server was away too, it still says what was before.
+   */
+  async #eachServesItsOwn(): Promise<void> {
+    const path = "jsonpath={.spec.ports[0].nodePort}";
+    const get = ["-n", this.namespace, "get", "service", "near", "-o", path];
+    const port = Number(await this.cluster.kubectl(get));
+    const used = families(this.cluster.options.family);
+    for (const { name, layout } of this.cluster.nodes)
+      for (const family of used)
+        await waitFor(`the local backend of ${name} over ${family}`, 60, () =>
+          this.client.fetch(layout.address()[family], port),
+        );
   }
 
   /** The nodes that the client sends packets to, by address. */
