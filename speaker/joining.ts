@@ -28,6 +28,8 @@ const SYNC_CAP_MS = 10_000;
 const JOINERS_TOLD = 12;
 /** An active member looks for nodes that it never met so often, in intervals. */
 const SEEK_INTERVALS = 10;
+/** Of so many members each greets, of more as many by chance. */
+const SEEKERS = 12;
 
 /** What joining needs of the speaker. */
 export interface JoinHost {
@@ -349,7 +351,10 @@ export class Joining {
       return status === undefined || status === "joining";
     });
     const nonce = this.#nonce();
-    for (const name of sample(unmet, 2, random)) this.#greet(name, nonce);
+    // In a big cluster all would greet the same newcomer: some of them by chance are enough.
+    const { liveCount } = roster;
+    for (const name of sample(unmet, 2, random))
+      if (liveCount <= SEEKERS || random() < SEEKERS / liveCount) this.#greet(name, nonce);
     return this.#helloAt;
   }
 

@@ -14,6 +14,7 @@ import { Fence } from "./fence.ts";
 import { Gossip } from "./gossip.ts";
 import { Joining, type Hint, type Stranger } from "./joining.ts";
 import type { Beat, Message, Sender } from "./messages.ts";
+import { Pace } from "./pace.ts";
 import { Peer, type Witness } from "./peer.ts";
 import { ReplayWindow } from "./replay.ts";
 import {
@@ -30,6 +31,9 @@ import { Watch } from "./watch.ts";
 
 /** Lives that are over and senders that are not accepted are remembered up to so many. */
 const STRANGERS = 2048;
+/** Of those that are not accepted so many are challenged a second, and at once. */
+const CHALLENGES_PER_SECOND = 100;
+const CHALLENGES_AT_ONCE = 30;
 /** Ids of so many names are remembered. */
 const IDS = 8192;
 /** The dead that the API no longer knows are forgotten after so long. */
@@ -90,6 +94,7 @@ export class Membership {
   readonly #paths = new Map<string, Endpoint>();
   readonly #windows = new BoundedMap<Life, ReplayWindow>(STRANGERS);
   readonly #challengedAt = new BoundedMap<Life, number>(STRANGERS);
+  readonly #challenges: Pace;
   readonly #retired = new Set<Life>();
   readonly #names = new Map<string, string>();
   /** Lives of my name that I raised my epoch above. */
@@ -110,6 +115,7 @@ export class Membership {
     const { now } = context;
     this.#forgetAt = now + FORGET_MS;
     this.#lastFrameAt = now;
+    this.#challenges = new Pace(CHALLENGES_PER_SECOND, CHALLENGES_AT_ONCE, now);
     this.#note(own.name);
     context.roster.apply(own, now);
     this.watch = new Watch(this.#watchHost(), now);
@@ -324,6 +330,8 @@ export class Membership {
     if (name === undefined || now - (this.#challengedAt.get(life) ?? -Infinity) < timing.interval) {
       return;
     }
+    // A joiner hears from all who wait for it: the records of one of them make the others known.
+    if (!this.#challenges.take(1, now)) return;
     this.#challengedAt.set(life, now);
     this.joining.challenge({ name, life, endpoint: source });
   }
