@@ -215,6 +215,12 @@ export class Ownership {
     for (const address of this.#context.claims.void(life)) this.#dirty.add(address);
   }
 
+  /** A member is gone for good. */
+  forgotten(name: string): void {
+    this.#goneUntil.delete(name);
+    this.#direct.delete(name);
+  }
+
   /** Takes another's claim in, and tells whether it was news. */
   claimed(claim: Claim): boolean {
     if (!this.#context.claims.merge(claim)) return false;
@@ -461,12 +467,6 @@ export class Ownership {
     else this.#decideMine(mine, best, givingTerm);
     this.#noticeStranger(address, best);
     this.#noticeIdle(address);
-  }
-
-  /** A member is gone for good. */
-  forgotten(name: string): void {
-    this.#goneUntil.delete(name);
-    this.#direct.delete(name);
   }
 
   /** Nobody holds it and nobody may: a Service that is gone, for a while or for ever. */

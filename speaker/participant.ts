@@ -173,12 +173,16 @@ export class Participant {
   /** Takes the outcome of a probe. @returns whether it was one of ours */
   probed(address: Address, by: MacAddress | undefined): boolean {
     const resolve = this.#probes.get(address);
-    this.#probes.delete(address);
-    resolve?.({ taken: by !== undefined, heard: true, ...(by !== undefined && { by }) });
-    if (resolve !== undefined || by === undefined) return resolve !== undefined;
+    const outcome = { taken: by !== undefined, heard: true, ...(by !== undefined && { by }) };
+    if (resolve !== undefined) {
+      this.#probes.delete(address);
+      resolve(outcome);
+      return true;
+    }
+    if (by === undefined || this.#conversation === undefined) return false;
     // Found free some time ago, and a host that took it meanwhile was heard.
-    this.#conversation?.step({ type: "probed", address, taken: true, heard: true, by });
-    return this.#conversation !== undefined;
+    this.#conversation.step({ type: "probed", address, ...outcome });
+    return true;
   }
 
   /** Gives what the conversation counted since the last call; undefined before there is one. */
