@@ -21,9 +21,11 @@ import {
   type Life,
 } from "./claims.ts";
 import { Contests } from "./contests.ts";
-import { count, type Cause, type Context, type ProbePurpose } from "./context.ts";
+import { count, type Cause, type Context } from "./context.ts";
 import { Deadlines } from "./deadlines.ts";
-import type { Answer, Claims, Contest, Message, Query, Reply } from "./messages.ts";
+import type { Answer, Claims, Contest, Message, Query } from "./messages.ts";
+import { Orphans, type Orphan } from "./orphans.ts";
+import { Probes, type ProbeResult } from "./probes.ts";
 import { isHearing } from "./roster.ts";
 import {
   ANNOUNCE_MS,
@@ -33,25 +35,17 @@ import {
   GIVING_MS,
   HANDOVER_RETRIES_MS,
   LINGER_MS,
-  QUERY_INTERVAL_MS,
-  QUERY_TRIES,
   REBALANCE_MS,
   START_GRACE_MS,
-  STEP_UP_MS,
-  UNANSWERED_MS,
 } from "./timing.ts";
+import { Unanswered } from "./unanswered.ts";
 
 /** Places that wait for those before them; whoever is further down comes back later. */
 const PLACES = 8;
 /** The LAN's word that an owner is gone is worth something for so long. */
 const PROOF_MS = 2000;
-/** A claim that the LAN's word forbade is tried again after so long. */
-const PROOF_RETRY_MS = 1000;
 /** After yielding to a rival seen on the wire only, so long the LAN is asked before a claim. */
 const RIVAL_MS = 5000;
-/** An address that a foreign host was seen to use is probed again after so long. */
-const CONFLICT_RETRY_MS = 10_000;
-const QUERY_ADDRESSES = 60;
 const CLAIMS_DIRECT = 40;
 const SCAN_MS = 10;
 /** What was found out about an address that nobody has or may have is forgotten after so long. */
@@ -67,19 +61,6 @@ interface Holding {
   givingUntil: number;
   /** Next announcement at the earliest. */
   announceAt: number;
-}
-
-/** An address that nobody answers for, or whose owner looks for a successor. */
-interface Orphan {
-  since: number;
-  /** Places asked whether they will answer. */
-  asked: Map<string, "silent" | "no"> | undefined;
-  tries: number;
-  nextAt: number;
-  /** The LAN is being asked, or was and forbade it until `nextAt`. */
-  probing: boolean;
-  proofAt: number;
-  proved: boolean;
 }
 
 interface Handover {
@@ -127,38 +108,30 @@ export class Ownership {
   readonly #context: Context;
   readonly #holdings = new Map<Address, Holding>();
   readonly #givers = new Set<Address>();
-  readonly #orphans = new Map<Address, Orphan>();
   readonly #dirty = new Set<Address>();
   readonly #firm = new Deadlines<Address>();
   readonly #until = new Deadlines<Address>();
   readonly #handovers = new Map<Address, Handover>();
   readonly #retries = new Deadlines<Address>();
-  readonly #probed = new Set<Address>();
-  /** Addresses that were probed, and for which the shell listens since. */
-  readonly #listening = new Set<Address>();
-  readonly #unlistened: Address[] = [];
-  /** Addresses that the LAN is being asked for. */
-  readonly #probing = new Set<Address>();
-  readonly #conflicts = new Map<Address, MacAddress | undefined>();
+  /** The last packet of claims straight to a giver: more of the same step go with it. */
+  readonly #direct = new Map<string, { at: number; claims: Claim[] }>();
   readonly #hindrances = new Map<Address, Hindrance>();
   readonly #goneUntil = new Map<string, number>();
   readonly #rivalUntil = new Map<Address, number>();
   readonly #contests: Contests;
+  readonly #orphans: Orphans;
+  readonly #probes: Probes;
+  /** What others say of own addresses. */
+  readonly #unanswered = new Unanswered();
   /** Addresses that nobody has or may have, and until when they are remembered. */
   readonly #idle = new Map<Address, number>();
   readonly #idleUntil = new Deadlines<Address>();
-  /** When conflicts are looked at again, if no claim waits for it then. */
-  readonly #reprobes = new Deadlines<Address>();
-  /** What others say of own addresses that they get no answer for, and until when it counts. */
-  readonly #unanswered = new Map<Address, Map<string, number>>();
-  readonly #unansweredUntil = new Deadlines<Address>();
   readonly #activated = new Map<Cause, { address: Address; since: number }[]>();
   readonly #withdrawn = new Map<Cause, Address[]>();
   readonly #announce = new Set<Address>();
   #version = 0;
   #claimsFrom = Infinity;
   #quorateSince = Infinity;
-  #scanAt = Infinity;
   #drainQueue: Address[] = [];
   #drainAt = Infinity;
   #drainDeadline = Infinity;
@@ -173,6 +146,8 @@ export class Ownership {
     this.#host = host;
     this.#context = host.context;
     this.#contests = new Contests(host.context);
+    this.#orphans = new Orphans(host.context);
+    this.#probes = new Probes(host.context);
   }
 
   // --- What happened ---------------------------------------------------------------------------
@@ -181,19 +156,19 @@ export class Ownership {
   activated(how: "joined" | "cold" | "alone"): void {
     const { now } = this.#context;
     this.#claimsFrom = how === "cold" ? now + START_GRACE_MS : now;
-    this.#scanAt = Math.max(now, this.#claimsFrom);
     // Who waits for those before it waits from now on: nobody could have claimed any earlier.
-    for (const orphan of this.#orphans.values()) orphan.since = this.#claimsFrom;
+    this.#orphans.restart(this.#claimsFrom);
+    this.#orphans.lookAt(this.#claimsFrom);
   }
 
   /** The candidates of these addresses may have changed. */
   candidaciesChanged(addresses: Iterable<Address>): void {
-    for (const address of addresses) this.#dirty.add(address);
+    this.#touch(addresses);
   }
 
   /** The view of the API is newer: what it forbade may be allowed. */
   versionsChanged(): void {
-    for (const address of this.#contests.barred()) this.#dirty.add(address);
+    this.#touch(this.#contests.barred());
   }
 
   /** A member's standing changed: its addresses and all orphans are looked at again. */
@@ -205,14 +180,14 @@ export class Ownership {
         if (!claim.released) this.#dirty.add(claim.address);
       }
     }
-    if (this.#orphans.size > 0) this.#scanAt = Math.min(this.#scanAt, now + SCAN_MS);
+    this.#orphans.lookAt(now + SCAN_MS);
     // A giver stops when the last one that could succeed it is gone.
-    for (const address of this.#givers) this.#dirty.add(address);
+    this.#touch(this.#givers);
   }
 
   /** A life is over, and with it its claims. */
   lifeEnded(life: Life): void {
-    for (const address of this.#context.claims.void(life)) this.#dirty.add(address);
+    this.#touch(this.#context.claims.void(life));
   }
 
   /** A member is gone for good. */
@@ -235,12 +210,7 @@ export class Ownership {
 
   /** The fence is down: what was held back may be claimed, and the LAN told who is here. */
   unfenced(): void {
-    const { now } = this.#context;
-    if (this.#orphans.size > 0) this.#scanAt = now;
-    for (const orphan of this.#orphans.values()) {
-      orphan.nextAt = now;
-      orphan.since = Math.max(now, this.#claimsFrom);
-    }
+    this.#orphans.release(Math.max(this.#context.now, this.#claimsFrom));
     for (const address of this.#holdings.keys()) this.#reannounce(address);
   }
 
@@ -259,18 +229,12 @@ export class Ownership {
     }
   }
 
-  /** The answer to a probe. `heard`: frames of others come in. */
-  probed(address: Address, result: { taken: boolean; heard: boolean; by?: MacAddress }): void {
+  /** The answer to a probe. */
+  probed(address: Address, result: ProbeResult): void {
     const orphan = this.#orphans.get(address);
-    const { now } = this.#context;
-    this.#probing.delete(address);
-    this.#probed.add(address);
+    const retryAt = this.#probes.answered(address, result);
     // Whatever came out, whoever looks at the address wants to know.
     this.#changed.add(address);
-    const isForeign = result.taken && !this.#isMember(result.by);
-    if (!isForeign) this.#conflicts.delete(address);
-    else if (this.#isFirstUse(address)) this.#conflicts.set(address, result.by);
-    if (this.#conflicts.has(address)) this.#reprobes.set(now + CONFLICT_RETRY_MS, address);
     if (orphan === undefined) {
       this.#dirty.add(address);
       return;
@@ -278,9 +242,10 @@ export class Ownership {
     orphan.probing = false;
     if (result.taken || (!result.heard && this.#needsProof(address))) {
       const hindrance = result.taken ? "answering" : "isolated";
-      this.#hindrances.set(address, this.#conflicts.has(address) ? "conflict" : hindrance);
-      orphan.proofAt = now + (isForeign ? CONFLICT_RETRY_MS : PROOF_RETRY_MS);
-      this.#wake(orphan, orphan.proofAt);
+      const isConflict = this.#probes.isConflict(address);
+      this.#hindrances.set(address, isConflict ? "conflict" : hindrance);
+      orphan.proofAt = retryAt;
+      this.#orphans.wake(orphan, retryAt);
     } else {
       orphan.proved = true;
       this.#dirty.add(address);
@@ -325,7 +290,7 @@ export class Ownership {
   /** Takes a message about addresses. */
   handle(from: string, message: Message): void {
     if (message.type === "query") this.#query(from, message);
-    else if (message.type === "reply") this.#reply(from, message);
+    else if (message.type === "reply") this.#touch(this.#orphans.reply(from, message));
     else if (message.type === "contest") this.#contested(from, message);
     else if (message.type === "unanswered") this.#noteUnanswered(from, message.address);
   }
@@ -360,14 +325,12 @@ export class Ownership {
 
   /** Tells which foreign host uses an address, as far as is known. */
   usedBy(address: Address): MacAddress | undefined {
-    return this.#conflicts.get(address);
+    return this.#probes.usedBy(address);
   }
 
   /** Tells which members get no answer for an address of mine. */
   unansweredBy(address: Address): string[] {
-    const { now } = this.#context;
-    const said = this.#unanswered.get(address) ?? [];
-    return [...said].flatMap(([name, until]) => (now < until ? [name] : []));
+    return this.#unanswered.by(address, this.#context.now);
   }
 
   // --- A step's end ----------------------------------------------------------------------------
@@ -376,26 +339,26 @@ export class Ownership {
   settle(): number {
     this.#noticeQuorum();
     this.#runDeadlines();
-    if (this.#context.now >= this.#scanAt) this.#scan();
+    if (this.#context.now >= this.#orphans.nextAt) this.#scan();
     this.#decideDirty();
     this.#runDrain();
     this.#runRebalance();
     this.#contests.run((address) => this.owner(address));
     this.#decideDirty();
-    this.#sendQueries();
+    this.#orphans.sendQueries((name) => this.#mayClaim(name));
     this.#act();
     return this.#next();
   }
 
   #next(): number {
     const next = Math.min(
-      this.#scanAt,
+      this.#orphans.nextAt,
       this.#firm.next(),
       this.#until.next(),
       this.#retries.next(),
-      this.#unansweredUntil.next(),
+      this.#unanswered.nextAt,
       this.#idleUntil.next(),
-      this.#reprobes.next(),
+      this.#probes.nextAt,
       this.#drainAt,
       this.#rebalanceAt,
       this.#contests.nextAt,
@@ -404,6 +367,11 @@ export class Ownership {
       ? Math.min(this.#drainDeadline, this.#emptySince + LINGER_MS)
       : Infinity;
     return Math.min(next, leave);
+  }
+
+  /** Has these decided on before the step ends. */
+  #touch(addresses: Iterable<Address>): void {
+    for (const address of addresses) this.#dirty.add(address);
   }
 
   #decideDirty(): void {
@@ -416,10 +384,11 @@ export class Ownership {
 
   /** Emits what the step changed: stop first, then answer, then tell the LAN; claims go last. */
   #act(): void {
+    const unlistened = this.#probes.takeUnlistened();
     if (
       this.#changed.size === 0 &&
       this.#announce.size === 0 &&
-      this.#unlistened.length === 0 &&
+      unlistened.length === 0 &&
       this.#withdrawn.size + this.#activated.size === 0
     )
       return;
@@ -434,9 +403,7 @@ export class Ownership {
     }
     this.#withdrawn.clear();
     this.#activated.clear();
-    if (this.#unlistened.length > 0) {
-      actions.push({ type: "forget", addresses: this.#unlistened.splice(0) });
-    }
+    if (unlistened.length > 0) actions.push({ type: "forget", addresses: unlistened });
     if (this.#announce.size > 0 && this.#host.mayAnswer()) {
       actions.push({ type: "announce", addresses: [...this.#announce] });
     }
@@ -473,7 +440,7 @@ export class Ownership {
   #noticeIdle(address: Address): void {
     const { now, claims } = this.#context;
     const isKnown = this.#host.candidacies(address) !== undefined;
-    if (!isKnown) this.#unlisten(address);
+    if (!isKnown) this.#probes.unlisten(address);
     if (isKnown || claims.on(address).length > 0) {
       this.#idle.delete(address);
     } else if (!this.#idle.has(address)) {
@@ -482,25 +449,11 @@ export class Ownership {
     }
   }
 
-  /** Probes an address; the shell listens for it until told otherwise. */
-  #probe(address: Address, purpose: ProbePurpose): void {
-    this.#probing.add(address);
-    this.#listening.add(address);
-    this.#context.actions.push({ type: "probe", address, purpose });
-  }
-
-  #unlisten(address: Address): void {
-    // An answer that is on its way is waited for.
-    if (this.#probing.has(address) || !this.#listening.delete(address)) return;
-    this.#unlistened.push(address);
-  }
-
   /** Meanwhile anybody may have begun to use it: its next use is a first one. */
   #forget(address: Address): void {
     this.#idle.delete(address);
     this.#context.claims.forget(address);
-    this.#probed.delete(address);
-    this.#conflicts.delete(address);
+    this.#probes.forget(address);
     this.#contests.forget(address);
     this.#rivalUntil.delete(address);
   }
@@ -553,40 +506,26 @@ export class Ownership {
   }
 
   #decideOther(address: Address, best: HeldClaim | undefined, giver: string | undefined): void {
-    const { now } = this.#context;
     const candidacy = this.#host.candidacies(address);
     this.#handovers.delete(address);
     if (best !== undefined) {
       this.#orphans.delete(address);
       this.#hindrances.delete(address);
-      this.#unlisten(address);
+      this.#probes.unlisten(address);
       this.#considerContest(address, best.node, candidacy);
       return;
     }
     this.#contests.drop(address);
-    const isAsked = candidacy?.prober === this.#context.self;
-    // Who asks no more does not know whether it is still so, and has to ask before it uses it.
-    if (!isAsked && candidacy?.includes(this.#context.self) !== true)
-      if (this.#conflicts.delete(address)) this.#probed.delete(address);
+    const isProber = candidacy?.prober === this.#context.self;
+    if (!isProber && candidacy?.includes(this.#context.self) !== true)
+      this.#probes.unwatch(address);
     this.#considerProbe(address, candidacy);
     if (candidacy === undefined || !this.#isCandidate(candidacy) || !candidacy.usable) {
       this.#orphans.delete(address);
       this.#hindrances.delete(address);
       return;
     }
-    let orphan = this.#orphans.get(address);
-    if (orphan === undefined) {
-      orphan = {
-        since: now,
-        asked: undefined,
-        tries: 0,
-        nextAt: now,
-        probing: false,
-        proofAt: now,
-        proved: false,
-      };
-      this.#orphans.set(address, orphan);
-    }
+    const orphan = this.#orphans.take(address);
     this.#considerClaim(address, orphan, candidacy, giver);
   }
 
@@ -600,7 +539,7 @@ export class Ownership {
       return;
     }
     if (now < this.#claimsFrom) {
-      this.#wake(orphan, this.#claimsFrom);
+      this.#orphans.wake(orphan, this.#claimsFrom);
       return;
     }
     if (this.#contests.isBarred(address)) {
@@ -608,7 +547,7 @@ export class Ownership {
       return;
     }
     const before = this.#before(candidacy);
-    if (before.length > 0 && !this.#isSteppingUp(orphan, before)) return;
+    if (before.length > 0 && !this.#orphans.isSteppingUp(address, orphan, before)) return;
     // A giver that is heard needs no proof that it is gone, and would answer the probe.
     if (giver === undefined && !this.#isAllowed(address, orphan)) return;
     const cause = this.#causeOf(address, before, giver);
@@ -644,69 +583,26 @@ export class Ownership {
     }
   }
 
-  /** Waits, then asks those before; true when none of them will answer for the address. */
-  #isSteppingUp(orphan: Orphan, before: readonly string[]): boolean {
-    const { now } = this.#context;
-    const turn = orphan.since + before.length * STEP_UP_MS;
-    if (now < turn) {
-      this.#wake(orphan, turn);
-      return false;
-    }
-    orphan.asked ??= new Map(before.map((name) => [name, "silent"]));
-    const { asked } = orphan;
-    for (const name of before) if (!asked.has(name)) asked.set(name, "silent");
-    const silent = before.filter((name) => asked.get(name) === "silent");
-    if (silent.length === 0) return true;
-    if (now < orphan.nextAt) return false;
-    if (orphan.tries >= QUERY_TRIES) return true;
-    this.#wake(orphan, now + QUERY_INTERVAL_MS);
-    orphan.tries++;
-    this.#toQuery.push(orphan);
-    return false;
-  }
-
-  readonly #toQuery: Orphan[] = [];
-
-  #wake(orphan: Orphan, at: number): void {
-    orphan.nextAt = at;
-    this.#scanAt = Math.min(this.#scanAt, at);
-  }
-
   /** First use is probed; a speaker that may be cut off asks the LAN before each claim. */
   #isAllowed(address: Address, orphan: Orphan): boolean {
     if (orphan.proved) return true;
     if (orphan.probing) return false;
-    if (this.#probing.has(address)) {
+    if (this.#probes.isAsked(address)) {
       // Asked for at its assignment, say, before it was wanted: the answer is on its way.
       orphan.probing = true;
       this.#hindrances.set(address, "probing");
       return false;
     }
     if (this.#context.now < orphan.proofAt) {
-      this.#wake(orphan, orphan.proofAt);
+      this.#orphans.wake(orphan, orphan.proofAt);
       return false;
     }
-    const isConflict = this.#conflicts.has(address);
-    const isFirst = this.#isFirstUse(address) && (isConflict || !this.#probed.has(address));
+    const isFirst = this.#probes.isDue(address);
     if (!isFirst && !this.#needsProof(address)) return true;
     orphan.probing = true;
     this.#hindrances.set(address, "probing");
-    this.#probe(address, isFirst ? "first-use" : "proof");
+    this.#probes.ask(address, isFirst ? "first-use" : "proof");
     return false;
-  }
-
-  /** A MAC address that a member has; its answers are no conflict. */
-  #isMember(mac: string | undefined): boolean {
-    if (mac === undefined) return false;
-    for (const { links } of this.#context.roster.records()) {
-      if (links.some((link) => link.mac === mac)) return true;
-    }
-    return false;
-  }
-
-  #isFirstUse(address: Address): boolean {
-    const { claims } = this.#context;
-    return claims.term(address) === 0;
   }
 
   #needsProof(address: Address): boolean {
@@ -723,14 +619,14 @@ export class Ownership {
   #causeOf(address: Address, before: readonly string[], giver: string | undefined): Cause {
     if (giver !== undefined) return "handover";
     if (before.length > 0) return "stepped-up";
-    return this.#isFirstUse(address) ? "first-use" : "takeover";
+    return this.#probes.isFirstUse(address) ? "first-use" : "takeover";
   }
 
   #claim(address: Address, cause: Cause, giver: string | undefined): void {
     const { now, claims, life } = this.#context;
     this.#orphans.delete(address);
     this.#hindrances.delete(address);
-    this.#listening.delete(address);
+    this.#probes.used(address);
     // one's own never falls, whatever was forgotten
     const before = claims.get(life, address)?.term ?? 0;
     const term = Math.max(claims.term(address), before) + 1;
@@ -765,19 +661,7 @@ export class Ownership {
 
   #noteUnanswered(from: string, address: Address): void {
     if (!this.#holdings.has(address)) return;
-    const until = this.#context.now + UNANSWERED_MS;
-    const said = this.#unanswered.get(address) ?? new Map<string, number>();
-    if (!said.has(from)) this.#changed.add(address);
-    this.#unanswered.set(address, said.set(from, until));
-    this.#unansweredUntil.set(until, address);
-  }
-
-  #forgetUnanswered(address: Address): void {
-    const said = this.#unanswered.get(address);
-    if (said === undefined) return;
-    for (const [name, until] of said) if (this.#context.now >= until) said.delete(name);
-    if (said.size === 0) this.#unanswered.delete(address);
-    this.#changed.add(address);
+    if (this.#unanswered.note(from, address, this.#context.now)) this.#changed.add(address);
   }
 
   #give(mine: Claim, cause: GivingCause, limit: number): void {
@@ -892,20 +776,12 @@ export class Ownership {
     for (let due = this.#retries.pop(now); due !== undefined; due = this.#retries.pop(now)) {
       this.#remind(due);
     }
-    const unanswered = this.#unansweredUntil;
-    for (let due = unanswered.pop(now); due !== undefined; due = unanswered.pop(now)) {
-      this.#forgetUnanswered(due);
-    }
+    for (const address of this.#unanswered.takeDue(now)) this.#changed.add(address);
     for (let due = this.#idleUntil.pop(now); due !== undefined; due = this.#idleUntil.pop(now)) {
       if ((this.#idle.get(due) ?? Infinity) <= now) this.#forget(due);
     }
-    for (let due = this.#reprobes.pop(now); due !== undefined; due = this.#reprobes.pop(now)) {
-      if (!this.#conflicts.has(due) || this.#orphans.has(due)) continue;
-      if (this.#host.mayAnswer()) {
-        this.#probed.delete(due);
-        this.#dirty.add(due);
-      } else this.#reprobes.set(now + CONFLICT_RETRY_MS, due);
-    }
+    const isOrphan = (address: Address): boolean => this.#orphans.has(address);
+    this.#touch(this.#probes.takeDue(isOrphan, this.#host.mayAnswer()));
   }
 
   /** Nobody took over in time. */
@@ -943,44 +819,17 @@ export class Ownership {
     outbox.send(handover.giver, { type: "claims", claims: direct.claims } satisfies Claims);
   }
 
-  readonly #direct = new Map<string, { at: number; claims: Claim[] }>();
-
   // --- Orphans ---------------------------------------------------------------------------------
 
   #scan(): void {
-    const { now } = this.#context;
-    this.#scanAt = now < this.#claimsFrom ? this.#claimsFrom : Infinity;
-    if (now < this.#claimsFrom) return;
-    for (const [address, orphan] of this.#orphans) {
-      if (!orphan.probing && (now >= orphan.nextAt || this.#isFirstNow(address))) {
-        this.#dirty.add(address);
-      } else if (!orphan.probing) this.#scanAt = Math.min(this.#scanAt, orphan.nextAt);
-    }
+    if (this.#context.now < this.#claimsFrom) this.#orphans.postpone(this.#claimsFrom);
+    else this.#touch(this.#orphans.due((address) => this.#isFirstNow(address)));
   }
 
   /** Those before may have died since the wait began. */
   #isFirstNow(address: Address): boolean {
     const candidacy = this.#host.candidacies(address);
     return candidacy !== undefined && this.#before(candidacy).length === 0;
-  }
-
-  #sendQueries(): void {
-    if (this.#toQuery.length === 0) return;
-    const wanted = new Set(this.#toQuery);
-    this.#toQuery.length = 0;
-    const questions = new Map<string, Address[]>();
-    for (const [address, orphan] of this.#orphans) {
-      if (!wanted.has(orphan)) continue;
-      for (const [name, answer] of orphan.asked ?? []) {
-        if (answer === "silent" && this.#mayClaim(name)) push(questions, name, address);
-      }
-    }
-    for (const [name, addresses] of questions) {
-      for (let i = 0; i < addresses.length; i += QUERY_ADDRESSES) {
-        const part = addresses.slice(i, i + QUERY_ADDRESSES);
-        this.#context.outbox.send(name, { type: "query", addresses: part });
-      }
-    }
   }
 
   #query(from: string, query: Query): void {
@@ -1014,30 +863,13 @@ export class Ownership {
     return this.#before(candidacy).length === 0;
   }
 
-  #reply(from: string, reply: Reply): void {
-    const { now } = this.#context;
-    for (const { address, mine } of reply.answers) {
-      const orphan = this.#orphans.get(address);
-      if (orphan?.asked?.has(from) !== true) continue;
-      if (mine) {
-        orphan.since = now;
-        orphan.asked = undefined;
-        orphan.tries = 0;
-      } else {
-        orphan.asked.set(from, "no");
-      }
-      orphan.nextAt = now;
-      this.#dirty.add(address);
-    }
-  }
-
   /** The first in rank probes an address when it is assigned, so that readiness finds it probed. */
   #considerProbe(address: Address, candidacy: Candidacy | undefined): void {
     if (candidacy?.prober !== this.#context.self) return;
-    if (this.#probed.has(address) || this.#probing.has(address)) return;
-    if (!this.#isFirstUse(address)) return;
+    if (this.#probes.wasAnswered(address) || this.#probes.isAsked(address)) return;
+    if (!this.#probes.isFirstUse(address)) return;
     if (!this.#host.mayAnswer() || this.#isCandidate(candidacy)) return;
-    this.#probe(address, "first-use");
+    this.#probes.ask(address, "first-use");
   }
 
   // --- Contests --------------------------------------------------------------------------------

@@ -131,7 +131,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "nobody steps up for an heir that does not claim",
-    file: "ownership.ts",
+    file: "orphans.ts",
     find: "if (silent.length === 0) return true;",
     replace: "if (silent.length === 0) return false;",
   },
