@@ -6,12 +6,13 @@ import type { Address } from "../packet/address/address.ts";
 import type { MacAddress } from "../packet/address/mac.ts";
 import { formatPrefix } from "../packet/address/prefix.ts";
 import { defaultGateways } from "../packet/link/gateways.ts";
-import { receivedAtMs, type OpenLink, type ReceivedFrame } from "../packet/link/link.ts";
+import type { OpenLink, ReceivedFrame } from "../packet/link/link.ts";
 import { interfacesFor, type Announcing } from "./announcing.ts";
 import { LinkedCandidacies } from "./candidacy.ts";
 import { Conversation, type ProbeOutcome, type Testimony } from "./conversation.ts";
 import { sample, type Cause, type WitnessPurpose } from "./context.ts";
 import { Ear, type Host } from "./ear.ts";
+import { Freshness } from "./freshness.ts";
 import type { UsableInterface } from "./interfaces.ts";
 import type { Hint } from "./joining.ts";
 import { isLive, type Link, type MemberRecord, type Plight } from "./roster.ts";
@@ -30,8 +31,6 @@ import { INTERVAL_RANGE_MS, MULTIPLIER_RANGE } from "./timing.ts";
 
 /** A probe that came to no end, for want of an interface say, counts as unheard. */
 const PROBE_MS = 2000;
-/** A frame that waited longer than this is answered by nobody: its answer may be out of date. */
-const STALE_MS = 100;
 /** News of members are collected for so long: in a big cluster many come at once. */
 const MEMBERS_MS = 10;
 /** News of owners, too: each is a message to the main thread, and of a claim there are several. */
@@ -84,8 +83,11 @@ export class Participant {
   #drains = false;
   #leaves = false;
   #fenced = false;
-  /** Wall clock: frames from before the end of the last fence are not answered. */
-  #fenceEnd = 0;
+  /** Since the end of the last fence. */
+  readonly #freshness = new Freshness({
+    wallMs: () => Date.now(),
+    monotonicMs: () => performance.now(),
+  });
 
   /** Talks to nobody before it has a node, hints and interfaces. */
   constructor(options: ParticipantOptions) {
@@ -160,8 +162,7 @@ export class Participant {
     const conversation = this.#conversation;
     if (conversation === undefined) return true;
     conversation.catchUp();
-    const at = receivedAtMs(frame);
-    return !this.#fenced && at >= this.#fenceEnd && at > Date.now() - STALE_MS;
+    return !this.#fenced && this.#freshness.isFresh(frame);
   }
 
   /** A colleague was heard to claim an address that we answer for. */
@@ -305,7 +306,7 @@ export class Participant {
 
   #fence(on: boolean): void {
     this.#fenced = on;
-    if (!on) this.#fenceEnd = Date.now();
+    if (!on) this.#freshness.begin();
     this.#membersChanged();
   }
 
