@@ -24,6 +24,8 @@ const LOWEST_ID = "0".repeat(16);
 const HIGHEST_ID = "f".repeat(16);
 /** Of more records than this none is sent twice. */
 const AT_ONCE = 8;
+/** Octets of Pulls that one Summary is answered by; what is left out the next comparison finds. */
+const PULLED = 16 * MAX_PAYLOAD;
 /** Of a member with no more claims all are asked for, and not those in some buckets. */
 const FEW_CLAIMS = 20;
 /** More neighbours than the rings give a member in quiet: not all of them are told everything. */
@@ -185,6 +187,13 @@ export class Gossip {
     const { roster, now, timing } = this.#context;
     const theirs = new Set<string>();
     let differs = false;
+    // Differing is in the nature of tables while claims pour in: who waits for none asks later.
+    const isNew = roster.get(this.#context.self)?.status === "joining";
+    const mayPull = isNew || this.#pace.take(1, now, this.#kept());
+    let pulled = 0;
+    const pull = (id: string, digest: Digest, record?: MemberRecord): void => {
+      if (mayPull && pulled < PULLED) pulled += this.#pull(from, id, digest, record);
+    };
     for (const { id, digest } of summary.entries) {
       theirs.add(id);
       const name = this.#host.nameOf(id);
@@ -192,13 +201,13 @@ export class Gossip {
       // whether it is dead is being found out
       if (name !== undefined && this.#doubts.has(name)) continue;
       if (record === undefined || name === undefined) {
-        this.#pull(from, id, digest);
+        pull(id, digest);
       } else if (!isLive(record)) {
         // dead, gone, or begun anew without having joined yet: it counts there, and must not
         this.#want(from, record.name, NO_CLAIMS);
-        this.#pull(from, id, digest, record);
+        pull(id, digest, record);
       } else if (!sameDigest(digest, this.#memberDigest(name))) {
-        this.#pull(from, id, digest, record);
+        pull(id, digest, record);
       } else continue;
       differs = true;
     }
@@ -206,6 +215,8 @@ export class Gossip {
       if (id <= summary.from || id > summary.to || theirs.has(id)) continue;
       this.#want(from, name, undefined);
     }
+    // they go together, and the last packet is one whatever its size
+    this.#pace.spend(Math.ceil(pulled / MAX_PAYLOAD) - (mayPull && !isNew ? 1 : 0), now);
     if (!summary.answer || !differs) return;
     if (now - (this.#answeredAt.get(from) ?? -Infinity) < timing.interval) return;
     if (!this.#pace.take(1, now, this.#kept())) return;
@@ -293,8 +304,9 @@ export class Gossip {
   /**
    * Asks for what differs of a member: once, though after a heal all neighbours have the same to
    * tell. If the answer gets lost, the next comparison asks again.
+   * @returns octets sent
    */
-  #pull(from: string, id: string, digest: Digest, record?: MemberRecord): void {
+  #pull(from: string, id: string, digest: Digest, record?: MemberRecord): number {
     const { outbox, claims, now, timing } = this.#context;
     if (now - this.#pulledSince >= 2 * timing.interval) {
       this.#pulled.clear();
@@ -302,13 +314,13 @@ export class Gossip {
     }
     // Whoever tells the same a second time was asked, and its answer got lost.
     const asked = this.#pulled.get(id);
-    if (asked !== undefined && asked.from !== from && sameDigest(asked.digest, digest)) return;
+    if (asked !== undefined && asked.from !== from && sameDigest(asked.digest, digest)) return 0;
     this.#pulled.set(id, { from, digest });
     // the digests of the buckets are more than the claims of most members
     const hasMany = record !== undefined && claims.size(record.life) > FEW_CLAIMS;
     const buckets = hasMany ? claims.buckets(record.life) : [];
     outbox.send(from, { type: "pull", id, buckets });
-    this.#pace.spend(sizeOfPull(buckets.length) / MAX_PAYLOAD, now);
+    return sizeOfPull(buckets.length);
   }
 
   #want(to: string, name: string, buckets: ReadonlySet<number> | undefined): void {

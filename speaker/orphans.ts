@@ -8,6 +8,8 @@ import type { Context } from "./context.ts";
 import type { Reply } from "./messages.ts";
 import { QUERY_INTERVAL_MS, QUERY_TRIES, STEP_UP_MS } from "./timing.ts";
 
+/** Those before a speaker that it asks; and waits for exactly, whoever has more before it first waits for so many. */
+const PLACES = 8;
 /** In one packet. */
 const QUERY_ADDRESSES = 60;
 
@@ -15,8 +17,8 @@ const QUERY_ADDRESSES = 60;
 export interface Orphan {
   /** Since when those before could have claimed it. */
   since: number;
-  /** Places asked whether they will answer. */
-  asked: Map<string, "silent" | "no"> | undefined;
+  /** Those before this speaker that will not claim it. */
+  readonly refusals: Set<string>;
   tries: number;
   nextAt: number;
   /** The LAN is being asked, or was and forbade it until `proofAt`. */
@@ -29,7 +31,8 @@ export interface Orphan {
 export class Orphans {
   readonly #context: Context;
   readonly #all = new Map<Address, Orphan>();
-  readonly #toQuery = new Set<Address>();
+  /** Whom to ask for which. */
+  readonly #toAsk = new Map<Address, readonly string[]>();
   #nextAt = Infinity;
 
   /** Begins with none. */
@@ -53,7 +56,8 @@ export class Orphans {
     if (known !== undefined) return known;
     const { now } = this.#context;
     const times = { since: now, nextAt: now, proofAt: now };
-    const orphan = { ...times, asked: undefined, tries: 0, probing: false, proved: false };
+    const refusals = new Set<string>();
+    const orphan = { ...times, refusals, tries: 0, probing: false, proved: false };
     this.#all.set(address, orphan);
     return orphan;
   }
@@ -113,40 +117,53 @@ export class Orphans {
     return due;
   }
 
-  /** Waits, then asks those before; true when none of them will answer for the address. */
+  /**
+   * Gives how many before this speaker matter now: whoever has more before it has to wait in any case,
+   * and counts them again then. In a big cluster nearly all have.
+   */
+  reach({ since }: Orphan): number {
+    const waited = Math.floor((this.#context.now - since) / STEP_UP_MS);
+    let reach = PLACES;
+    while (reach <= waited) reach *= 2;
+    return reach;
+  }
+
+  /**
+   * Waits, then asks those before; true when none of them will answer for the address. The first alone
+   * is asked first: where claims are many and late on their way, it has one as a rule.
+   * @param before names, the first in rank first, up to one more than {@link reach}
+   */
   isSteppingUp(address: Address, orphan: Orphan, before: readonly string[]): boolean {
     const { now } = this.#context;
-    const turn = orphan.since + before.length * STEP_UP_MS;
+    const turn = orphan.since + Math.min(before.length, this.reach(orphan)) * STEP_UP_MS;
     if (now < turn) {
       this.wake(orphan, turn);
       return false;
     }
-    orphan.asked ??= new Map(before.map((name) => [name, "silent"]));
-    const { asked } = orphan;
-    for (const name of before) if (!asked.has(name)) asked.set(name, "silent");
-    const silent = before.filter((name) => asked.get(name) === "silent");
+    const { refusals } = orphan;
+    const silent = before.slice(0, PLACES).filter((name) => !refusals.has(name));
     if (silent.length === 0) return true;
     if (now < orphan.nextAt) return false;
     if (orphan.tries >= QUERY_TRIES) return true;
+    this.#toAsk.set(address, orphan.tries === 0 ? silent.slice(0, 1) : silent);
     this.wake(orphan, now + QUERY_INTERVAL_MS);
     orphan.tries++;
-    this.#toQuery.add(address);
     return false;
   }
 
   /** Sends what {@link isSteppingUp} wants asked, together. */
-  sendQueries(mayClaim: (name: string) => boolean): void {
-    if (this.#toQuery.size === 0) return;
+  sendQueries(): void {
+    if (this.#toAsk.size === 0) return;
     const questions = new Map<string, Address[]>();
-    for (const address of this.#toQuery) {
-      for (const [name, answer] of this.get(address)?.asked ?? []) {
-        if (answer !== "silent" || !mayClaim(name)) continue;
+    for (const [address, names] of this.#toAsk) {
+      if (!this.has(address)) continue;
+      for (const name of names) {
         const addresses = questions.get(name);
         if (addresses === undefined) questions.set(name, [address]);
         else addresses.push(address);
       }
     }
-    this.#toQuery.clear();
+    this.#toAsk.clear();
     for (const [name, addresses] of questions) {
       for (let i = 0; i < addresses.length; i += QUERY_ADDRESSES) {
         const part = addresses.slice(i, i + QUERY_ADDRESSES);
@@ -161,13 +178,13 @@ export class Orphans {
     const told: Address[] = [];
     for (const { address, mine } of answers) {
       const orphan = this.get(address);
-      if (orphan?.asked?.has(from) !== true) continue;
+      if (orphan === undefined || orphan.tries === 0) continue;
       if (mine) {
         orphan.since = now;
-        orphan.asked = undefined;
+        orphan.refusals.clear();
         orphan.tries = 0;
       } else {
-        orphan.asked.set(from, "no");
+        orphan.refusals.add(from);
       }
       orphan.nextAt = now;
       told.push(address);

@@ -40,8 +40,6 @@ import {
 } from "./timing.ts";
 import { Unanswered } from "./unanswered.ts";
 
-/** Places that wait for those before them; whoever is further down comes back later. */
-const PLACES = 8;
 /** The LAN's word that an owner is gone is worth something for so long. */
 const PROOF_MS = 2000;
 /** After yielding to a rival seen on the wire only, so long the LAN is asked before a claim. */
@@ -345,7 +343,7 @@ export class Ownership {
     this.#runRebalance();
     this.#contests.run((address) => this.owner(address));
     this.#decideDirty();
-    this.#orphans.sendQueries((name) => this.#mayClaim(name));
+    this.#orphans.sendQueries();
     this.#act();
     return this.#next();
   }
@@ -546,7 +544,7 @@ export class Ownership {
       this.#hindrances.set(address, "outdated");
       return;
     }
-    const before = this.#before(candidacy);
+    const before = this.#before(candidacy, this.#orphans.reach(orphan) + 1);
     if (before.length > 0 && !this.#orphans.isSteppingUp(address, orphan, before)) return;
     // A giver that is heard needs no proof that it is gone, and would answer the probe.
     if (giver === undefined && !this.#isAllowed(address, orphan)) return;
@@ -558,10 +556,10 @@ export class Ownership {
     return candidacy.includes(this.#context.self);
   }
 
-  /** Those that would have to claim before this speaker, at most {@link PLACES}. */
-  #before(candidacy: Candidacy): string[] {
+  /** Those that would have to claim before this speaker, so many at most. */
+  #before(candidacy: Candidacy, most = 1): string[] {
     const before: string[] = [];
-    for (let place = 0; before.length < PLACES; place++) {
+    for (let place = 0; before.length < most; place++) {
       const name = candidacy.heir(place);
       if (name === undefined || name === this.#context.self) break;
       if (this.#mayClaim(name)) before.push(name);

@@ -43,8 +43,8 @@ export const PING_FOR_PATIENCE_MS = 40;
 export const FIRM_MS = 2000;
 /** Each place further down waits so much longer before it steps up. */
 export const STEP_UP_MS = 250;
-/** Tries of a Query and their distance. */
-export const QUERY_TRIES = 3;
+/** Tries of a Query, the first of one alone, and their distance. */
+export const QUERY_TRIES = 4;
 export const QUERY_INTERVAL_MS = 20;
 /** A giver answers so long after it lost its candidacy; a rebalancing one waits so long. */
 export const GIVING_MS = 5000;
@@ -60,7 +60,7 @@ export const BATCH_MS = 10;
 /** Member records are flooded again after this. */
 export const MEMBER_REPEAT_MS = 15;
 /** Packets of claims and pages a second, and at once. */
-export const PACE_PER_SECOND = 400;
+export const PACE_PER_SECOND = 360;
 export const PACE_BURST = 40;
 /** A view that contradicts the holder's waits so long before it contests, or reports a stranger. */
 export const CONTEST_MS = 5000;

@@ -6,14 +6,14 @@ import { Orphans } from "../../../speaker/orphans.ts";
 const A = "192.0.2.1" as Address;
 const B = "192.0.2.2" as Address;
 const never = () => false;
-const anybody = () => true;
+const always = () => true;
 
 function setUp() {
   const context = { now: 0, outbox: new Outbox() } as unknown as Context;
   const orphans = new Orphans(context);
   /** Sends what is to be asked, and gives who was asked for what. */
-  const asked = (mayClaim: (name: string) => boolean = anybody) => {
-    orphans.sendQueries(mayClaim);
+  const asked = () => {
+    orphans.sendQueries();
     const sent: [string, readonly Address[]][] = [];
     for (const { to, messages } of context.outbox.take())
       for (const message of messages)
@@ -23,40 +23,57 @@ function setUp() {
   return { context, orphans, asked };
 }
 
-test("whoever is third waits for two, asks them three times, and steps up", () => {
+test("whoever is third waits for two, asks the first, then both, and steps up", () => {
   const { context, orphans, asked } = setUp();
   const orphan = orphans.take(A);
   const isSteppingUp = () => orphans.isSteppingUp(A, orphan, ["b", "c"]);
   expect(isSteppingUp()).toBe(false);
   expect(asked()).toEqual([]);
   expect(orphans.nextAt).toBe(500);
-  for (let tries = 0; tries < 3; tries++) {
+  for (let tries = 0; tries < 4; tries++) {
     context.now = 500 + 20 * tries;
     expect(orphans.due(never)).toEqual([A]);
     expect(isSteppingUp()).toBe(false);
     expect(isSteppingUp()).toBe(false);
-    expect(asked()).toEqual([
-      ["b", [A]],
-      ["c", [A]],
-    ]);
+    const first: [string, Address[]] = ["b", [A]];
+    expect(asked()).toEqual(tries === 0 ? [first] : [first, ["c", [A]]]);
   }
-  context.now = 560;
+  context.now = 580;
   expect(isSteppingUp()).toBe(true);
 });
 
 test("one that says no is not asked again, and all that do are not waited for", () => {
   const { context, orphans, asked } = setUp();
   const orphan = orphans.take(A);
+  const no = { type: "reply", answers: [{ address: A, mine: false }] } as const;
+  expect(orphans.reply("b", no)).toEqual([]);
   context.now = 500;
   expect(orphans.isSteppingUp(A, orphan, ["b", "c"])).toBe(false);
   asked();
-  const no = { type: "reply", answers: [{ address: A, mine: false }] } as const;
   expect(orphans.reply("b", no)).toEqual([A]);
-  expect(orphans.reply("d", no)).toEqual([]);
   expect(orphans.isSteppingUp(A, orphan, ["b", "c"])).toBe(false);
   expect(asked()).toEqual([["c", [A]]]);
   orphans.reply("c", no);
   expect(orphans.isSteppingUp(A, orphan, ["b", "c"])).toBe(true);
+});
+
+test("past the eighth place one counts again when as many again have had their turn", () => {
+  const { context, orphans, asked } = setUp();
+  const orphan = orphans.take(A);
+  const names = Array.from({ length: 999 }, (_, i) => `n${i}`);
+  const isSteppingUp = (place: number) =>
+    orphans.isSteppingUp(A, orphan, names.slice(0, Math.min(place, orphans.reach(orphan) + 1)));
+  const waits: number[] = [];
+  for (const place of [1, 7, 8, 9, 20, 999]) {
+    orphan.nextAt = context.now = 0;
+    for (; !isSteppingUp(place) && asked().length === 0; context.now = orphan.nextAt);
+    waits.push(context.now);
+  }
+  expect(waits).toEqual([250, 1750, 2000, 2250, 5000, 249_750]);
+  context.now = 250_000;
+  orphan.tries = 1;
+  expect(isSteppingUp(999)).toBe(false);
+  expect(asked().map(([name]) => name)).toEqual(names.slice(0, 8));
 });
 
 test("one that will answer for it is waited for anew", () => {
@@ -74,17 +91,17 @@ test("one that will answer for it is waited for anew", () => {
   expect(asked()).toEqual([["b", [A]]]);
 });
 
-test("many are asked for in one packet, and nobody that may not claim", () => {
+test("sixty are asked for in one packet, and none that is no orphan any more", () => {
   const { context, orphans, asked } = setUp();
   context.now = 1000;
   const addresses = Array.from({ length: 70 }, (_, i) => `192.0.2.${i + 1}` as Address);
   for (const address of addresses) {
     const orphan = orphans.take(address);
     orphan.since = 0;
-    orphans.isSteppingUp(address, orphan, ["b", "c"]);
+    orphans.isSteppingUp(address, orphan, ["b"]);
   }
   orphans.delete(addresses[0]!);
-  const sent = asked((name) => name !== "c");
+  const sent = asked();
   expect(sent.map(([to, { length }]) => [to, length])).toEqual([
     ["b", 60],
     ["b", 9],
@@ -104,7 +121,7 @@ test("what is due is looked at, what waits for the LAN is not, and the first of 
   expect(orphans.nextAt).toBe(200);
   expect(orphans.due((address) => address === B)).toEqual([A, B]);
   orphans.take(A).probing = true;
-  expect(orphans.due(anybody)).toEqual([B]);
+  expect(orphans.due(always)).toEqual([B]);
 });
 
 test("waits begin anew when nobody could have claimed", () => {
