@@ -1,6 +1,8 @@
 /** The speaker: makes the node answer for the addresses that it is to announce. */
 import { isDeepStrictEqual } from "node:util";
 import { CONFIG_KEY, CONFIG_NAME, parseRenderedConfig } from "../api/rendered-config.ts";
+import { isAborted, sleep } from "../kubernetes/clock.ts";
+import { describeError } from "../kubernetes/errors.ts";
 import { runProgram, type Program } from "../kubernetes/program.ts";
 import { runReconciler } from "../kubernetes/reconciler.ts";
 import { Reflector } from "../kubernetes/reflector.ts";
@@ -37,6 +39,8 @@ import { SpeakerView } from "./view.ts";
 
 /** For handing over at the end: within the pod's grace period of 20 s. */
 const DRAIN_MS = 16_000;
+/** How often what was written of Services is looked at, some more or less: somebody may delete it. */
+const SURVEY_MS = 300_000;
 /** How often the others may hear how new this node's view of the API is. */
 const VERSIONS_MS = 1_000;
 
@@ -226,7 +230,7 @@ async function speak(program: Program, environment: Environment): Promise<void> 
   });
   greet();
   responder.post({ kind: "converse", node, cluster: namespace, keys: key.keys });
-  for (const key of await writer.adopt(program.signal)) verdicts.add(key);
+  for (const key of await writer.survey(program.signal)) verdicts.add(key);
   // whoever goes by an old configuration must not overrule those that go by the new one
   const configuration = (): string | undefined =>
     inEffect.isNewest ? configMaps.resourceVersion : inEffect.version;
@@ -260,6 +264,19 @@ async function speak(program: Program, environment: Environment): Promise<void> 
     ),
   );
   program.keep("node report", (signal) => report.run(signal));
+  program.keep("survey", async (signal) => {
+    while (!isAborted(signal)) {
+      // Only the abort ends the sleep early, and then the loop ends too.
+      await sleep(program.clock, SURVEY_MS * (0.75 + Math.random() / 2), signal).catch(
+        () => undefined,
+      );
+      try {
+        if (!isAborted(signal)) for (const key of await writer.survey(signal)) verdicts.add(key);
+      } catch (error) {
+        logger.debug("statuses not listed", { error: describeError(error) });
+      }
+    }
+  });
   program.keep("verdicts", (signal) =>
     runReconciler(
       {

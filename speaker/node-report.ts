@@ -13,6 +13,9 @@ import type { InterfaceNews } from "./thread-protocol.ts";
 /** How often the node is looked at; nothing is written while it stays as it is. */
 const LOOK_MS = 10_000;
 
+/** Even then it is written after so long: somebody may have deleted it. */
+const REPEAT_MS = 300_000;
+
 /** What the report works with. */
 export interface NodeReportOptions {
   readonly client: Client;
@@ -36,6 +39,7 @@ export class NodeReport implements Disposable {
   readonly #ears = new Map<string, Ear>();
   #interfaces: readonly InterfaceNews[] = [];
   #written = "";
+  #writtenAt = -Infinity;
   #wake: () => void = () => undefined;
 
   /** Looks at nothing before {@link run}. */
@@ -104,9 +108,10 @@ export class NodeReport implements Disposable {
       keys: keys(),
     });
     const text = JSON.stringify(status);
-    if (text === this.#written) return;
+    const now = performance.now();
+    if (text === this.#written && now - this.#writtenAt < REPEAT_MS) return;
     await this.#write(status, signal);
-    this.#written = text;
+    [this.#written, this.#writtenAt] = [text, now];
   }
 
   async #write(status: SpeakerStatusStatus, signal: AbortSignal): Promise<void> {

@@ -5,8 +5,9 @@
 import type { AddressObservation, ServiceL2StatusStatus } from "../api/service-l2-status.ts";
 import { NODE_LABEL, SERVICE_L2_STATUS_API_VERSION } from "../api/service-l2-status.ts";
 import type { Client } from "../kubernetes/client.ts";
+import { hasCode } from "../kubernetes/errors.ts";
 import { SERVICE_L2_STATUSES } from "../kubernetes/resources.ts";
-import { parseKey, type Key } from "../kubernetes/store.ts";
+import { formatKey, parseKey, type Key } from "../kubernetes/store.ts";
 import { observe, spokesman, statusLabels, statusName } from "./observation.ts";
 import type { SpeakerView } from "./view.ts";
 
@@ -28,11 +29,19 @@ export interface StatusWriterOptions {
   readonly said: (service: Key, observations: readonly AddressObservation[]) => void;
 }
 
+/** What was written last of a Service; without a text the object is there, and what it says unknown. */
+interface Written {
+  readonly service: Key;
+  readonly text: string | undefined;
+}
+
 /** Keeps our ServiceL2Status objects as they should be. */
 export class StatusWriter {
   readonly #options: StatusWriterOptions;
-  /** Text of what was written last, by object name. */
-  readonly #written = new Map<string, string>();
+  /** By object name. */
+  readonly #written = new Map<string, Written>();
+  /** Objects of an earlier speaker's pod, which they go with unless we take them over. */
+  readonly #inherited = new Set<string>();
 
   /** Writes nothing before {@link reconcile}. */
   constructor(options: StatusWriterOptions) {
@@ -40,17 +49,31 @@ export class StatusWriter {
   }
 
   /**
-   * Removes what an earlier speaker on this node has left about Services that are gone, and learns
-   * what there is. To be called once, before anything is written.
+   * Learns what there is of this node.
+   * @returns the Services that are to be reconciled: what an earlier speaker has left is about them, or
+   * what was written about them is gone
    */
-  async adopt(signal: AbortSignal): Promise<Key[]> {
-    const { client, node, namespace } = this.#options;
+  async survey(signal: AbortSignal): Promise<Key[]> {
+    const { client, node, namespace, owner } = this.#options;
     const labelSelector = `${NODE_LABEL}=${node}`;
     const { items } = await client.list(SERVICE_L2_STATUSES, { namespace, labelSelector }, signal);
-    return items.flatMap(({ metadata, status }) => {
-      this.#written.set(metadata.name, "");
-      return status === undefined ? [] : [`${status.serviceNamespace}/${status.serviceName}`];
-    });
+    const services = new Set<Key>();
+    const found = new Set<string>();
+    this.#inherited.clear();
+    for (const { metadata, status } of items) {
+      found.add(metadata.name);
+      const isOurs = metadata.ownerReferences?.some(({ uid }) => uid === owner.uid) === true;
+      if (isOurs && this.#written.has(metadata.name)) continue;
+      this.#inherited.add(metadata.name);
+      this.#written.delete(metadata.name);
+      if (status) services.add(formatKey(status.serviceName, status.serviceNamespace));
+    }
+    for (const [name, { service }] of this.#written) {
+      if (found.has(name)) continue;
+      this.#written.delete(name);
+      services.add(service);
+    }
+    return [...services];
   }
 
   /** Writes or deletes the object about one Service. */
@@ -60,10 +83,12 @@ export class StatusWriter {
     const name = statusName(serviceNamespace, service, node);
     const addresses = this.#observations(key);
     this.#options.said(key, addresses);
+    const written = this.#written.get(name);
     if (addresses.length === 0) {
-      if (!this.#written.has(name)) return;
+      if (written === undefined && !this.#inherited.has(name)) return;
       await client.delete(SERVICE_L2_STATUSES, { name, namespace }, {}, signal);
       this.#written.delete(name);
+      this.#inherited.delete(name);
       return;
     }
     const status: ServiceL2StatusStatus = {
@@ -74,7 +99,7 @@ export class StatusWriter {
       addresses: [...addresses],
     };
     const text = JSON.stringify(status);
-    if (this.#written.get(name) === text) return;
+    if (written?.text === text) return;
     const object = {
       apiVersion: SERVICE_L2_STATUS_API_VERSION,
       kind: "ServiceL2Status" as const,
@@ -85,10 +110,17 @@ export class StatusWriter {
         ownerReferences: [{ apiVersion: "v1", kind: "Pod", name: owner.name, uid: owner.uid }],
       },
     };
-    if (!this.#written.has(name)) await client.apply(SERVICE_L2_STATUSES, object, {}, signal);
-    this.#written.set(name, "");
-    await client.applyStatus(SERVICE_L2_STATUSES, { ...object, status }, {}, signal);
-    this.#written.set(name, text);
+    if (written === undefined) await client.apply(SERVICE_L2_STATUSES, object, {}, signal);
+    this.#inherited.delete(name);
+    this.#written.set(name, { service: key, text: undefined });
+    try {
+      await client.applyStatus(SERVICE_L2_STATUSES, { ...object, status }, {}, signal);
+    } catch (error) {
+      // somebody has deleted it: the next try makes it anew
+      if (hasCode(error, "NotFound")) this.#written.delete(name);
+      throw error;
+    }
+    this.#written.set(name, { service: key, text });
   }
 
   #observations(key: Key): readonly AddressObservation[] {
