@@ -102,6 +102,8 @@ export class Replica {
     });
     this.#elector = new LeaderElector({
       ...common,
+      // With a row of slow writes before it, a renewal would come too late.
+      client: client.urgent(),
       ...LEASE_TIMES,
       name: LEASE,
       namespace,

@@ -6,7 +6,7 @@
  * - Which failed requests are repeated here says `requester.ts`; all other failures are thrown, and
  *   the caller's queue decides with `retryability` of `errors.ts`.
  * - There is no client-side rate limit: the server's priority and fairness does that. Requests under
- *   way are bounded (32).
+ *   way are bounded (32), and as many urgent ones beside them.
  */
 import {
   collectionPath,
@@ -136,6 +136,7 @@ interface ClientParts {
   readonly transport: Transport;
   readonly requester: Requester;
   readonly guard?: () => void;
+  readonly urgent?: boolean;
 }
 
 /** Typed access to one API server as one identity; close it at the end. */
@@ -165,7 +166,12 @@ export class Client implements Disposable {
     return new Client({ ...this.#parts, guard });
   }
 
-  /** Ends all connections, those of guarded clients too. */
+  /** The same client, whose requests never wait for a connection behind those of others. */
+  urgent(): Client {
+    return new Client({ ...this.#parts, urgent: true });
+  }
+
+  /** Ends all connections, those of guarded and urgent clients too. */
   close(): void {
     this.#parts.transport.close();
   }
@@ -418,7 +424,7 @@ export class Client implements Disposable {
   }
 
   #send(input: RequestInput, signal: AbortSignal | undefined): Promise<unknown> {
-    return this.#parts.requester.json(input, signal);
+    return this.#parts.requester.json({ ...input, urgent: this.#parts.urgent }, signal);
   }
 }
 

@@ -22,6 +22,7 @@ import { LEASES, type Lease } from "./resources.ts";
 
 /** Which lease, and how fast. */
 export interface LeaderElectorOptions {
+  /** An urgent one where the program has many requests under way. */
   readonly client: Pick<Client, "get" | "create" | "replace">;
   readonly name: string;
   readonly namespace: string;

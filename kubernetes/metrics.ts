@@ -41,13 +41,16 @@ const NEVER_MS = 2 ** 31 - 1;
 const LAG_STATISTICS = ["min", "max", "mean", "stddev", "p50", "p90", "p99"] as const;
 
 /** All metrics of a program; make one a process. */
+/** Where the value of an observed series comes from. */
+interface Reader {
+  readonly series: Readonly<Record<string, string>>;
+  readonly read: () => number;
+}
+
 export class Metrics {
   /** What the metrics endpoint prints. */
   readonly registry = new Registry();
-  readonly #readers = new Map<
-    string,
-    { readonly series: Record<string, string>; readonly read: () => number }[]
-  >();
+  readonly #readers = new Map<string, Map<string, Reader>>();
 
   /** Requests that were repeated by the client itself. */
   readonly clientRetries = this.counter(
@@ -114,15 +117,15 @@ export class Metrics {
     return gauge;
   }
 
-  /** A gauge whose value is asked for when the metrics are read; one series a call. */
+  /** A gauge whose value is asked for when the metrics are read; one series a call, whose reader is the last given. */
   observed<L extends string>(
     name: string,
     help: string,
     series: Readonly<Record<L, string>>,
     read: () => number,
   ): void {
-    const readers = this.#readers.get(name) ?? [];
-    readers.push({ series, read });
+    const readers = this.#readers.get(name) ?? new Map<string, Reader>();
+    readers.set(JSON.stringify(series), { series, read });
     if (this.#readers.has(name)) return;
     this.#readers.set(name, readers);
     new Gauge<string>({
@@ -131,7 +134,7 @@ export class Metrics {
       labelNames: Object.keys(series),
       registers: [this.registry],
       collect(): void {
-        for (const reader of readers) this.set(reader.series, reader.read());
+        for (const { series: labels, read: value } of readers.values()) this.set(labels, value());
       },
     });
   }

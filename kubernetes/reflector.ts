@@ -174,6 +174,7 @@ export class Reflector<
     let failures = NO_FAILURES;
     while (!isAborted(signal)) {
       const openedAt = this.#clock.monotonicMs();
+      const isResumed = this.#resourceVersion !== undefined;
       const advancesBefore = this.#advances;
       let failure: unknown;
       try {
@@ -188,7 +189,9 @@ export class Reflector<
       }
       const lasted = this.#clock.monotonicMs() - openedAt >= SHORT_WATCH_MS;
       const advanced = this.#advances > advancesBefore;
-      const successful = advanced || (lasted && failure === undefined);
+      // Something on the way cuts quiet connections: no fault of the server, and no reason to wait.
+      const isCut = isResumed && hasCode(failure, "ConnectionLost");
+      const successful = advanced || (lasted && (failure === undefined || isCut));
       const next = afterWatch(failure, successful, failures, this.#random());
       failures = next.failures;
       this.#follow(next, failure);

@@ -27,7 +27,7 @@ const MAX_RETRY_AFTER_MS = 30_000;
 /** A request before the requester adds what all have in common. */
 export interface RequestInput extends Pick<
   TransportRequest,
-  "method" | "path" | "headers" | "body" | "stream" | "beforeSend"
+  "method" | "path" | "headers" | "body" | "stream" | "urgent" | "beforeSend"
 > {
   /** What is attempted on what, for errors. */
   readonly attempted: string;

@@ -1,6 +1,6 @@
 /**
- * HTTP/1.1 over kept-alive connections of `node:https`. One pool is for requests, bounded; each
- * watch has a connection of its own. A request that hangs is ended by its deadline together with its
+ * HTTP/1.1 over kept-alive connections of `node:https`. One pool is for requests, bounded; another is
+ * for those that must not wait behind them; each watch has a connection of its own. A request that hangs is ended by its deadline together with its
  * connection, so that a half-open one is never used again.
  */
 import {
@@ -28,6 +28,8 @@ export interface TransportRequest {
   readonly timeoutMs: number;
   /** True for a watch, which has a connection of its own. */
   readonly stream?: boolean;
+  /** True for a request that must not wait until one of the others is answered. */
+  readonly urgent?: boolean | undefined;
   /** Called when the connection stands, right before the first octet leaves; may throw to refuse. */
   readonly beforeSend?: (() => void) | undefined;
   /** What is attempted, for errors. */
@@ -75,6 +77,7 @@ export class Transport {
   readonly #maxConcurrent: number;
   #tls: Credentials["tls"] | undefined;
   #requests: HttpAgent | undefined;
+  #urgent: HttpAgent | undefined;
   #streams: HttpAgent | undefined;
   #closed = false;
 
@@ -88,6 +91,7 @@ export class Transport {
   close(): void {
     this.#closed = true;
     this.#requests?.destroy();
+    this.#urgent?.destroy();
     this.#streams?.destroy();
   }
 
@@ -116,7 +120,7 @@ export class Transport {
         ...credentials.headers,
         ...request.headers,
       },
-      agent: credentials.agent ?? this.#agent(secure, credentials.tls, request.stream === true),
+      agent: credentials.agent ?? this.#agent(secure, credentials.tls, request),
     };
     const outgoing = secure
       ? httpsRequest({ ...options, ...credentials.tls })
@@ -131,13 +135,17 @@ export class Transport {
   }
 
   #dropIdle(): void {
-    for (const sockets of Object.values(this.#requests?.freeSockets ?? {})) {
-      for (const socket of sockets ?? []) socket.destroy();
-    }
+    for (const agent of [this.#requests, this.#urgent])
+      for (const sockets of Object.values(agent?.freeSockets ?? {}))
+        for (const socket of sockets ?? []) socket.destroy();
   }
 
-  #agent(secure: boolean, tls: Credentials["tls"], stream: boolean): HttpAgent {
-    if (!this.#requests || !this.#streams || !sameTls(this.#tls, tls)) {
+  #agent(
+    secure: boolean,
+    tls: Credentials["tls"],
+    { stream, urgent }: Pick<TransportRequest, "stream" | "urgent">,
+  ): HttpAgent {
+    if (!this.#requests || !this.#urgent || !this.#streams || !sameTls(this.#tls, tls)) {
       // A new CA or client certificate counts for new connections; running watches keep theirs.
       const common = {
         keepAlive: true,
@@ -150,9 +158,11 @@ export class Transport {
       };
       this.#tls = tls;
       this.#requests = create(this.#maxConcurrent);
+      this.#urgent = create(this.#maxConcurrent);
       this.#streams = create(Number.POSITIVE_INFINITY);
     }
-    return stream ? this.#streams : this.#requests;
+    if (stream === true) return this.#streams;
+    return urgent === true ? this.#urgent : this.#requests;
   }
 }
 
@@ -183,13 +193,15 @@ function exchange(
       signal?.removeEventListener("abort", onAbort);
     };
     const onAbort = (): void => {
+      // One that still waits for a connection would tell of its end only when it has got one.
+      settle();
+      reject(abortReason(signal));
       outgoing.destroy(abortReason(signal));
     };
     signal?.addEventListener("abort", onAbort, { once: true });
     outgoing.once("error", (cause) => {
       settle();
-      if (signal?.aborted) reject(abortReason(signal));
-      else if (cause instanceof OperatorError) reject(cause);
+      if (cause instanceof OperatorError) reject(cause);
       else reject(transportError(cause, request.attempted, connected, outgoing.reusedSocket));
     });
     outgoing.once("response", (body) => {

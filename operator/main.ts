@@ -94,7 +94,13 @@ class MetalLBOperator extends dotI.default {
     const { client, logger, metrics } = this.#program;
     const { webhook } = this.#environment;
     if (webhook !== undefined) await serveWebhook(this.#program, webhook, namespace, this.#world);
-    const elector = new LeaderElector({ client, name: LEASE, namespace, logger, metrics });
+    const elector = new LeaderElector({
+      client: client.urgent(),
+      name: LEASE,
+      namespace,
+      logger,
+      metrics,
+    });
     this.#program.keep("leader election", (signal) => this.#takePart(elector, signal));
   }
 

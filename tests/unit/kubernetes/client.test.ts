@@ -254,6 +254,28 @@ test("requests under way are bounded, and those that wait do not time out", asyn
   expect(most).toBe(4);
 });
 
+test("an urgent request waits behind no other, and one that waits can be given up at once", async () => {
+  const held: (() => void)[] = [];
+  await using server = await serve(({ method }, response) => {
+    const reply = () => answer(response, 200, service("web", 1));
+    if (method === "PATCH") held.push(reply);
+    else reply();
+  });
+  const client = await server.client({ maxConcurrentRequests: 2 });
+  const slow = [1, 2].map(() => client.apply(SERVICES, { metadata: web }));
+  await eventually(() => held.length === 2);
+  const controller = new AbortController();
+  const waiting = client.get(SERVICES, web, controller.signal);
+  controller.abort(new Error("enough"));
+  await expect(waiting).rejects.toThrow("enough");
+  expect(server.received.map(({ method }) => method)).toEqual(["PATCH", "PATCH"]);
+  expect(await client.urgent().get(SERVICES, web)).toBeDefined();
+  for (const reply of held) reply();
+  await Promise.all(slow);
+  // what was given up holds no connection: both are free again
+  expect(await Promise.all([1, 2].map(() => client.get(SERVICES, web)))).toHaveLength(2);
+});
+
 test("a guard refuses writes before an octet leaves, and no reads", async () => {
   await using server = await serve((_request, response) =>
     answer(response, 200, service("web", 1)),

@@ -37,6 +37,15 @@ test("an observed gauge is asked when the metrics are read, once a series", asyn
   expect(text).toContain('depth{name="b"} -7');
 });
 
+test("whoever observes a series anew takes the place of the one before", async () => {
+  const metrics = new Metrics();
+  const asked: string[] = [];
+  for (const who of ["first", "second"])
+    metrics.observed("depth", "help", { name: "a" }, () => asked.push(who));
+  await metrics.registry.metrics();
+  expect(asked).toEqual(["second"]);
+});
+
 test("a metric without labels starts at zero too", async () => {
   const metrics = new Metrics();
   metrics.counter("plain_total", "help");

@@ -1,5 +1,6 @@
 import { expect, test } from "@jest/globals";
 import type { ServerResponse } from "node:http";
+import type { Timer } from "../../../kubernetes/clock.ts";
 import { Metrics } from "../../../kubernetes/metrics.ts";
 import { Reflector, trimMetadata, type Change } from "../../../kubernetes/reflector.ts";
 import { SERVICES, type Service } from "../../../kubernetes/resources.ts";
@@ -172,6 +173,34 @@ test("resumes after a cut from the last event or bookmark, without telling anyth
   await eventually(() => it.server.received.length >= 3);
   expect(it.asked()).toEqual(["streaming list", "watch 9", "watch 10"]);
   expect(it.changes).toEqual(["added x@1", "updated x@6", "updated x@10"]);
+});
+
+test("a quiet watch that is cut again and again is taken up at once each time", async () => {
+  class Recorder extends VirtualClock {
+    readonly delays: number[] = [];
+    override setTimer(delayMs: number, callback: () => void): Timer {
+      this.delays.push(delayMs);
+      return super.setTimer(delayMs, callback);
+    }
+  }
+  const clock = new Recorder();
+  const cutLater = (response: ServerResponse): void => {
+    clock.freeze(35_000);
+    cut()(response);
+  };
+  const answers = [streamed(5), ...Array<typeof cutLater>(10).fill(cutLater), quiet];
+  answers[0] = (response) => {
+    streamed(5)(response);
+    cut()(response);
+  };
+  await using it = await reflect(answers, { clock });
+  await eventually(() => {
+    clock.advanceSync(100);
+    return it.server.received.length === 12;
+  });
+  expect(it.asked().slice(1)).toEqual(Array(11).fill("watch 5"));
+  expect(clock.delays.length).toBeGreaterThan(10);
+  expect(Math.max(...clock.delays)).toBeLessThanOrEqual(100);
 });
 
 test("a list that is cut begins again and deletes nothing before it is whole", async () => {
