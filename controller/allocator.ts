@@ -215,6 +215,20 @@ export class Allocator {
     return this.#hold(request, { ...granted, addresses: [...granted.addresses, ...added] }, now);
   }
 
+  /** Replaces some of what a Service holds from the same pool, or nothing if that has no others. */
+  exchange(request: AddressRequest, unwanted: readonly Address[], now: number): Assignment {
+    const granted = this.holding(request.service);
+    const book = granted && this.#books.get(granted.pool);
+    if (granted === undefined || book === undefined) return refusePools("NoPool", []);
+    const families = unwanted.map(familyOf);
+    const others = pick(book, families, request.terms, "any");
+    if (others === undefined) return refuseBook(book, families);
+    const addresses = granted.addresses.map((address) => {
+      return others[unwanted.indexOf(address)] ?? address;
+    });
+    return this.#hold(request, { ...granted, addresses }, now);
+  }
+
   /** Ends a Service's claim; what it publishes stays out of reach until {@link Allocator.publish}. */
   release(service: string, now: number): void {
     const holding = this.#holdings.get(service);

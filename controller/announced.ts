@@ -80,23 +80,30 @@ function isBetter(a: Witness, b: Witness): boolean {
   return a.node < b.node;
 }
 
+/** An address that a speaker announces without anybody's objecting. */
+export interface ReportedAnnouncement {
+  readonly address: Address;
+  readonly term: number;
+  /** Since when this node is its owner; empty: not said. */
+  readonly since: string;
+}
+
 /** What a speaker says about the use of addresses. */
 export interface Report {
   readonly conflicts: readonly ReportedConflict[];
-  /** Addresses that it announces. */
-  readonly announced: readonly Address[];
+  readonly announced: readonly ReportedAnnouncement[];
 }
 
 /** Reads what a speaker says about conflicts, and about addresses that it has without one. */
 export function reportOf({ status }: Pick<ServiceL2Status, "status">): Report {
   const conflicts: ReportedConflict[] = [];
-  const announced: Address[] = [];
-  for (const { address, reason, conflict, since } of status?.addresses ?? []) {
+  const announced: ReportedAnnouncement[] = [];
+  for (const { address, reason, conflict, since, term } of status?.addresses ?? []) {
     if (reason !== "AddressConflict" && reason !== "Announced") continue;
     const parsed = parseAddress(address);
     if (!parsed.ok) continue;
     if (reason === "Announced") {
-      announced.push(parsed.value);
+      announced.push({ address: parsed.value, term, since: since ?? "" });
       continue;
     }
     conflicts.push({

@@ -52,6 +52,8 @@ export class Convergence {
   readonly #waiting = new Set<string>();
   readonly #labels = new Map<string, Readonly<Record<string, string>>>();
   #class = "";
+  /** Some pool looks at labels of namespaces. */
+  #needsLabels = false;
   #invalidPools: ReadonlySet<string> = new Set();
   #freed = 0;
 
@@ -61,6 +63,7 @@ export class Convergence {
    */
   configure(pools: readonly Pool[], loadBalancerClass: string): void {
     this.#class = loadBalancerClass;
+    this.#needsLabels = pools.some(({ namespaceSelectors }) => namespaceSelectors.length > 0);
     this.allocator.setPools(pools);
     for (const key of this.#cases.keys()) this.#marked.add(key);
   }
@@ -74,9 +77,13 @@ export class Convergence {
     }
   }
 
-  /** Takes the labels of a namespace, which selectors of pools look at. */
-  setNamespaceLabels(namespace: string, labels: Readonly<Record<string, string>>): void {
-    this.#labels.set(namespace, labels);
+  /** Takes the labels of a namespace, which selectors of pools look at; undefined when it is gone. */
+  setNamespaceLabels(
+    namespace: string,
+    labels: Readonly<Record<string, string>> | undefined,
+  ): void {
+    if (labels === undefined) this.#labels.delete(namespace);
+    else this.#labels.set(namespace, labels);
     for (const [key, { service }] of this.#cases) {
       if (service.metadata.namespace === namespace) this.#marked.add(key);
     }
@@ -164,6 +171,11 @@ export class Convergence {
     this.#publish(key, each, now);
   }
 
+  /** Tells whether something about a Service changed since it was decided: settle before it is written. */
+  isDue(key: string): boolean {
+    return this.#marked.has(key);
+  }
+
   /** Gives the last decision about a Service, undefined while there is none. */
   decision(key: string): Decision | undefined {
     return this.#cases.get(key)?.decision;
@@ -179,9 +191,12 @@ export class Convergence {
     return this.#cases.keys();
   }
 
-  /** How many Services wait for an address. */
-  get waiting(): number {
-    return this.#waiting.size;
+  /** How many of our Services have no address at all. */
+  get unserved(): number {
+    let unserved = 0;
+    for (const { decision } of this.#cases.values())
+      if (decision?.ours === true && decision.granted === undefined) unserved++;
+    return unserved;
   }
 
   /** Gives when an address that rests becomes free by itself; settle again then. */
@@ -220,8 +235,9 @@ export class Convergence {
     const ours: Case[] = [];
     for (const each of cases) {
       const reason = estrangement(each.service, this.#class);
-      if (reason === undefined) ours.push(each);
-      else this.#estrange(each, reason, now);
+      if (reason !== undefined) this.#estrange(each, reason, now);
+      // Its turn comes with the labels: there is no Service without a namespace.
+      else if (this.#isNamespaceKnown(each.service)) ours.push(each);
     }
     const applicants: Applicant[] = [];
     for (const each of ours) {
@@ -239,9 +255,14 @@ export class Convergence {
     return applicants;
   }
 
+  #isNamespaceKnown({ metadata }: ServiceObject): boolean {
+    return !this.#needsLabels || this.#labels.has(metadata.namespace ?? "");
+  }
+
   #waiters(except: ReadonlySet<string>): Applicant[] {
     return [...this.#waiting].flatMap((key): Applicant[] => {
       const each = except.has(key) ? undefined : this.#cases.get(key);
+      if (each !== undefined && !this.#isNamespaceKnown(each.service)) return [];
       const read = each && this.#read(each.service);
       return each !== undefined && read?.ok === true ? [{ each, read }] : [];
     });

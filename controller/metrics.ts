@@ -82,7 +82,7 @@ export class ControllerMetrics {
       for (const gauge of [...this.#total, ...this.#inUse]) gauge.remove({ pool });
     }
     this.#pools = names;
-    this.#waiting.set(convergence.waiting);
+    this.#waiting.set(convergence.unserved);
   }
 }
 

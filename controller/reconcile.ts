@@ -95,8 +95,8 @@ export class Leader {
   readonly #options: LeaderOptions;
   readonly #convergence = new Convergence();
   readonly #quarantine = new Quarantine();
-  /** For Services whose own last write the watch has not brought back yet: the version before it. */
-  readonly #outrun = new Map<string, string>();
+  /** For Services whose own last writes the watch has not brought back yet: the versions before them. */
+  readonly #outrun = new Map<string, Set<string>>();
   /** Since when it is open what became of a write. */
   readonly #uncertain = new Map<string, number>();
   /** When to tell again that an address is not announced, the next one first. */
@@ -132,12 +132,15 @@ export class Leader {
     if (!this.#configured) {
       this.#configured = true;
       const { services, pools: poolObjects, l2Statuses, namespaces } = reflectors;
+      // What is told at once was so before we led.
+      let isNews = false;
       this.#unsubscribe.push(
         namespaces.onChange((change) => this.#onNamespace(change)),
         poolObjects.onChange((change) => this.#onPool(change)),
-        l2Statuses.onChange((change) => this.#onL2Status(change)),
+        l2Statuses.onChange((change) => this.#onL2Status(change, isNews)),
         services.onChange((change) => this.#onService(change)),
       );
+      isNews = true;
     } else {
       // Strangers of the old class may be ours now.
       for (const service of reflectors.services.store.values()) this.#observe(service);
@@ -187,6 +190,8 @@ export class Leader {
     { logger }: ReconcileContext,
     signal: AbortSignal,
   ): Promise<ReconcileResult | undefined> {
+    // What was decided for another version of it may be wrong for this one.
+    if (this.#convergence.isDue(key)) this.#settle();
     const service = this.#convergence.service(key);
     const decision = this.#convergence.decision(key);
     if (service === undefined || decision === undefined) {
@@ -291,7 +296,7 @@ export class Leader {
   /** Takes what a write on top of version `base` answered, unless the watch was faster. */
   #takeNewer(written: TrimmedService, base: string | undefined): void {
     if (!this.#convergence.observeWritten(written, base, this.#now())) return;
-    if (base !== undefined) this.#outrun.set(keyOfObject(written), base);
+    if (base !== undefined) this.#outrunOf(keyOfObject(written)).add(base);
     this.#schedule();
   }
 
@@ -306,19 +311,31 @@ export class Leader {
       return;
     }
     // What the watch brings late is older than what our own write answered.
-    if (this.#outrun.get(key) === object.metadata.resourceVersion) return;
+    if (this.#isOutrun(key, object)) return;
     this.#outrun.delete(key);
     this.#observe(object);
     this.#schedule();
   }
 
+  #outrunOf(key: string): Set<string> {
+    const known = this.#outrun.get(key);
+    if (known !== undefined) return known;
+    const bases = new Set<string>();
+    this.#outrun.set(key, bases);
+    return bases;
+  }
+
+  #isOutrun(key: string, { metadata }: TrimmedService): boolean {
+    return this.#outrun.get(key)?.has(metadata.resourceVersion ?? "") === true;
+  }
+
   #observe(service: TrimmedService): void {
-    if (this.#outrun.get(keyOfObject(service)) === service.metadata.resourceVersion) return;
+    if (this.#isOutrun(keyOfObject(service), service)) return;
     this.#convergence.observe(service, this.#now());
   }
 
   #onNamespace({ type, object }: Change<KubernetesObject>): void {
-    const labels = type === "deleted" ? {} : (object.metadata.labels ?? {});
+    const labels = type === "deleted" ? undefined : (object.metadata.labels ?? {});
     this.#convergence.setNamespaceLabels(object.metadata.name, labels);
     this.#schedule();
   }
@@ -340,13 +357,14 @@ export class Leader {
     this.#convergence.setInvalidPools(new Set(names.filter((name) => !inEffect.has(name))));
   }
 
-  #onL2Status({ type, object, previous }: Change<TrimmedL2Status>): void {
+  #onL2Status({ type, object, previous }: Change<TrimmedL2Status>, isNews: boolean): void {
     for (const { status } of [object, previous ?? object]) {
       if (status === undefined) continue;
       this.#options.services.add(formatKey(status.serviceName, status.serviceNamespace));
     }
     const said = previous === undefined ? NOTHING_SAID : reportOf(previous);
-    this.#quarantine.report(said, type === "deleted" ? NOTHING_SAID : reportOf(object));
+    const says = type === "deleted" ? NOTHING_SAID : reportOf(object);
+    this.#quarantine.report(said, says, isNews);
     this.#schedule();
   }
 

@@ -8,8 +8,9 @@ import type { OwnerReference } from "../api/object.ts";
 import { METALLB_NAME } from "../api/metallb.ts";
 import { CONFIG_NAME } from "../api/rendered-config.ts";
 import type { ServiceL2Status } from "../api/service-l2-status.ts";
-import { sleep } from "../kubernetes/clock.ts";
-import { hasCode } from "../kubernetes/errors.ts";
+import { backoffMs, SERVER_BACKOFF } from "../kubernetes/backoff.ts";
+import { isAborted, sleep } from "../kubernetes/clock.ts";
+import { describeError, hasCode } from "../kubernetes/errors.ts";
 import { EventRecorder } from "../kubernetes/events.ts";
 import { LeaderElector } from "../kubernetes/lease.ts";
 import type { Program } from "../kubernetes/program.ts";
@@ -79,6 +80,8 @@ export class Replica {
   readonly #configured = Promise.withResolvers<undefined>();
   #configuration: Configuration | undefined;
   #refused: string | undefined;
+  /** The last good one, in effect or soon. */
+  #newest: ConfigMap | undefined;
   /** The MetalLB object, by which the configuration and the Lease go. */
   #owner: OwnerReference | undefined;
   /** The MetalLB object is gone, and we are about to follow. */
@@ -125,7 +128,7 @@ export class Replica {
     this.#configMaps.onChange(({ type, object }) => {
       this.#owner = ownerOf(object);
       if (type === "deleted") void this.#onConfigurationGone();
-      else void this.#read(object);
+      else void this.#take(object);
     });
     const { services, pools, l2Statuses } = this.#reflectors;
     const synced = this.#program.reflect(this.#configMaps, services, pools, l2Statuses);
@@ -149,7 +152,18 @@ export class Replica {
     return this.#configuration === undefined ? (this.#refused ?? "not yet read") : undefined;
   }
 
-  async #read({ data }: ConfigMap): Promise<void> {
+  /** Takes a configuration into effect; whatever that waits for ends with the program. */
+  async #take(object: ConfigMap): Promise<void> {
+    const { signal } = this.#program;
+    try {
+      await this.#read(object);
+    } catch (error) {
+      if (!isAborted(signal)) throw error;
+    }
+  }
+
+  async #read(object: ConfigMap): Promise<void> {
+    const { data } = object;
     const { logger } = this.#program;
     const read = readConfiguration(data);
     if (!read.ok) {
@@ -159,13 +173,16 @@ export class Replica {
       logger.error("configuration refused; the last good one stays in effect", { reason: message });
       return;
     }
+    this.#newest = object;
     if (read.value.needsNamespaces) {
       this.#namespacesSynced ??= this.#program.reflect(this.#reflectors.namespaces);
       await this.#namespacesSynced;
     }
-    this.#configuration = read.value;
     // Whoever installs again while we are about to go has us back.
     if (this.#uninstalled) this.#uninstalled = await this.#isUninstalled(this.#program.signal);
+    // While this one waited, a newer one came.
+    if (this.#newest !== object) return;
+    this.#configuration = read.value;
     this.#metrics.configuration("taken");
     logger.setLevel(read.value.logLevel);
     logger.info("configuration taken", { pools: read.value.pools.map(({ name }) => name) });
@@ -227,7 +244,7 @@ export class Replica {
       this.#leadership = undefined;
       leader.close();
       // What a queue has put off for later would keep all of this leadership alive.
-      for (const queue of [services, pools]) queue.close();
+      for (const queue of [services, pools]) void queue.drain();
     }
   }
 
@@ -293,13 +310,22 @@ export class Replica {
       const known = store.get(key)?.metadata.resourceVersion;
       return known === undefined || isOlder(known, version);
     };
-    for (;;) {
+    for (let failures = 0; ;) {
       behind.clear();
-      for await (const { items } of client.metadataPages(SERVICES, {}, undefined, signal)) {
-        for (const item of items) {
-          const [key, version] = [objectKey(item), item.metadata.resourceVersion ?? ""];
-          if (isBehind(key, version)) behind.set(key, version);
+      try {
+        for await (const { items } of client.metadataPages(SERVICES, {}, undefined, signal)) {
+          for (const item of items) {
+            const [key, version] = [objectKey(item), item.metadata.resourceVersion ?? ""];
+            if (isBehind(key, version)) behind.set(key, version);
+          }
         }
+      } catch (error) {
+        if (isAborted(signal)) throw error;
+        // A server that is just coming back; who ended now would have to read everything anew.
+        const delayMs = backoffMs(SERVER_BACKOFF, ++failures, Math.random());
+        logger.warn("Services could not be listed", { error: describeError(error), delayMs });
+        await sleep(clock, delayMs, signal);
+        continue;
       }
       for (let look = 0; behind.size > 0 && look < CATCH_UP.looks; look++) {
         logger.debug("waiting for the watch of Services", { behind: behind.size });

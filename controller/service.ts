@@ -340,12 +340,26 @@ function improve(
   now: number,
 ): Decision {
   if (wantsAnother(service, request, held, allocator)) {
-    const other = allocator.allocate(request, now);
+    const other = replaceConflicting(request, held, allocator, now);
     if (other.ok) return { ...assigned(other), cleared: "another host on the LAN uses it" };
     return { ...assigned(held, formatRefusal(other)), waiting: true };
   }
   if (held.addresses.length >= request.families.length) return assigned(held);
   return complete(request, held, allocator, now);
+}
+
+/** Only what is in conflict, if its pool has another; else all of it, of another pool. */
+function replaceConflicting(
+  request: AddressRequest,
+  held: Granted,
+  allocator: Allocator,
+  now: number,
+): Assignment {
+  const unwanted = held.addresses.filter((address) => allocator.isQuarantined(address));
+  const other = allocator.exchange(request, unwanted, now);
+  if (other.ok) return other;
+  const oneWillDo = request.oneWillDo && held.addresses.length < request.families.length;
+  return allocator.allocate({ ...request, oneWillDo }, now);
 }
 
 /** Adds the missing family from the same pool; where both are required, else from another pool. */

@@ -21,7 +21,7 @@ export interface SharingTerms {
 /** The rule that keeps a Service from an address, and the Service it collides with. */
 export interface SharingConflict {
   readonly rule: "notShared" | "key" | "backend" | "port";
-  /** The holder, `namespace/name`. */
+  /** The holder, `namespace/name`; the first by name where it is all of them. */
   readonly holder: string;
   /** The port claimed twice, for rule `port`. */
   readonly port?: string;
@@ -72,10 +72,8 @@ export class Occupancy {
   conflict(service: string, terms: SharingTerms): SharingConflict | undefined {
     for (const holder of this.holders) {
       if (holder === service) continue;
-      const theirs = this.termsOf(holder);
-      if (terms.key === "" || theirs?.key === "") return { rule: "notShared", holder };
-      if (terms.key !== theirs?.key) return { rule: "key", holder };
-      if (terms.backend !== theirs.backend) return { rule: "backend", holder };
+      const rule = disagreement(terms, this.termsOf(holder));
+      if (rule !== undefined) return { rule, holder: this.#firstOther(service) };
       // The others agree with this one.
       break;
     }
@@ -106,6 +104,14 @@ export class Occupancy {
     else if (this.#only === service) this.#only = this.#terms = undefined;
   }
 
+  /** By name: what is said of a conflict does not depend on who came when. */
+  #firstOther(service: string): string {
+    let first = "";
+    for (const holder of this.holders)
+      if (holder !== service && (first === "" || holder < first)) first = holder;
+    return first;
+  }
+
   #many(): Map<string, SharingTerms> {
     if (this.#all !== undefined) return this.#all;
     const all = new Map<string, SharingTerms>();
@@ -114,6 +120,15 @@ export class Occupancy {
     this.#all = all;
     return all;
   }
+}
+
+function disagreement(
+  ours: SharingTerms,
+  theirs: SharingTerms | undefined,
+): Exclude<SharingConflict["rule"], "port"> | undefined {
+  if (ours.key === "" || theirs?.key === "") return "notShared";
+  if (ours.key !== theirs?.key) return "key";
+  return ours.backend === theirs.backend ? undefined : "backend";
 }
 
 /**

@@ -40,13 +40,13 @@ export const RECONCILE_RESULTS = [
 const NEVER_MS = 2 ** 31 - 1;
 const LAG_STATISTICS = ["min", "max", "mean", "stddev", "p50", "p90", "p99"] as const;
 
-/** All metrics of a program; make one a process. */
 /** Where the value of an observed series comes from. */
 interface Reader {
   readonly series: Readonly<Record<string, string>>;
   readonly read: () => number;
 }
 
+/** All metrics of a program; make one a process. */
 export class Metrics {
   /** What the metrics endpoint prints. */
   readonly registry = new Registry();

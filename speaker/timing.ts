@@ -60,7 +60,7 @@ export const BATCH_MS = 10;
 /** Member records are flooded again after this. */
 export const MEMBER_REPEAT_MS = 15;
 /** Packets of claims and pages a second, and at once. */
-export const PACE_PER_SECOND = 360;
+export const PACE_PER_SECOND = 320;
 export const PACE_BURST = 40;
 /** A view that contradicts the holder's waits so long before it contests, or reports a stranger. */
 export const CONTEST_MS = 5000;

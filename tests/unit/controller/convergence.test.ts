@@ -334,15 +334,15 @@ describe("a Service that waits", () => {
     expect(subject.shown("default/one")).toEqual(["10.0.0.1"]);
   });
 
+  const red = poolConfig("a", ["10.0.0.1"], {
+    "namespace-selectors": [{ matchLabels: { team: "red" } }],
+  });
+
   test("gets an address when its namespace gets the label that a pool looks for", () => {
-    const subject = world(
-      [
-        poolConfig("a", ["10.0.0.1"], {
-          "namespace-selectors": [{ matchLabels: { team: "red" } }],
-        }),
-      ],
-      service("one"),
-    );
+    const subject = world([red], service("one"));
+    expect(condition(subject, "one")).toBeUndefined();
+    subject.controller.setNamespaceLabels("default", {});
+    subject.rest();
     expect(condition(subject, "one")).toMatchObject({ reason: "NoPool" });
     subject.controller.setNamespaceLabels("default", { team: "red" });
     subject.rest();
@@ -350,6 +350,26 @@ describe("a Service that waits", () => {
     subject.controller.setNamespaceLabels("default", {});
     subject.rest();
     expect(subject.shown("default/one")).toEqual([]);
+  });
+
+  test("gets nothing from another pool before the labels of its namespace are known", () => {
+    const common = poolConfig("z", ["10.1.0.1"]);
+    const subject = world([red, common], service("one"));
+    expect(subject.shown("default/one")).toEqual([]);
+    subject.controller.setNamespaceLabels("default", { team: "red" });
+    subject.rest();
+    expect(subject.shown("default/one")).toEqual(["10.0.0.1"]);
+    subject.restart();
+    subject.rest();
+    subject.put(service("two", { created: 1 }));
+    subject.rest();
+    expect([subject.shown("default/one"), subject.shown("default/two")]).toEqual([
+      ["10.0.0.1"],
+      [],
+    ]);
+    subject.controller.setNamespaceLabels("default", undefined);
+    subject.rest();
+    expect(subject.shown("default/one")).toEqual(["10.0.0.1"]);
   });
 
   test("gets a rested address when its time has come", () => {
@@ -362,7 +382,7 @@ describe("a Service that waits", () => {
     subject.rest();
     expect(subject.shown("default/two")).toEqual([]);
     expect(subject.controller.wakeAt(subject.now)).toBe(5_000);
-    expect(subject.controller.waiting).toBe(1);
+    expect(subject.controller.unserved).toBe(1);
     subject.now = 5_000;
     subject.rest();
     expect(subject.shown("default/two")).toEqual(["10.0.0.1"]);
@@ -779,6 +799,34 @@ describe("an address in conflict", () => {
     subject.put(service("two", { created: 1 }));
     subject.rest();
     expect(subject.shown("default/two")).toEqual(["10.0.0.2"]);
+  });
+
+  test("is exchanged alone: the other family keeps its own", () => {
+    const asks = { annotations: { "on-address-conflict": "Reassign" } };
+    for (const ipFamilyPolicy of ["PreferDualStack", "RequireDualStack"]) {
+      const dual = { ...DUAL, ...asks, spec: { ipFamilyPolicy } };
+      const subject = world([POOL], service("zero", { created: -1 }), service("one", dual));
+      subject.remove("default/zero");
+      expect(subject.shown("default/one")).toEqual(["10.0.0.1", "fd00::"]);
+      subject.controller.setQuarantined(new Set([address("10.0.0.1")]));
+      subject.rest();
+      expect(subject.shown("default/one")).toEqual(["10.0.0.0", "fd00::"]);
+    }
+  });
+
+  test("is not given up for fewer addresses", () => {
+    const dual = {
+      families: ["ipv4", "ipv6"],
+      spec: { ipFamilyPolicy: "PreferDualStack" },
+    } as const;
+    const asks = { ...dual, annotations: { "on-address-conflict": "Reassign" } };
+    const subject = world([poolConfig("a", ["10.0.0.0", "fd00::/125"])], service("one", asks));
+    subject.controller.setQuarantined(conflict);
+    subject.rest();
+    expect(subject.shown("default/one")).toEqual(["10.0.0.0", "fd00::"]);
+    subject.configure([poolConfig("a", ["10.0.0.0/31", "fd00::/125"])]);
+    subject.rest();
+    expect(subject.shown("default/one")).toEqual(["10.0.0.1", "fd00::"]);
   });
 
   test("stays while there is no other, and is exchanged once there is", () => {

@@ -24,7 +24,11 @@ const ENTRY = {
 
 const NOTHING: Report = { conflicts: [], announced: [] };
 const CONFLICTING: Report = { conflicts: [CONFLICT], announced: [] };
-const ANNOUNCING: Report = { conflicts: [], announced: [ONE] };
+const announcing = (term: number, since = "2025-12-31T00:00:00Z"): Report => ({
+  conflicts: [],
+  announced: [{ address: ONE, term, since }],
+});
+const ANNOUNCING = announcing(2);
 
 /** Marks after reports that came one after the other, each in place of another. */
 function after(...reports: readonly (readonly [before: Report, after: Report])[]): Quarantine {
@@ -87,6 +91,34 @@ describe("the mark of an address in conflict", () => {
     expect(quarantine.addresses.size).toBe(0);
   });
 
+  test("does not go for what a node said that died before the conflict", () => {
+    const quarantine = after(
+      [NOTHING, announcing(1)],
+      [NOTHING, CONFLICTING],
+      [CONFLICTING, NOTHING],
+    );
+    expect([...quarantine.addresses]).toEqual([ONE]);
+    quarantine.report(NOTHING, announcing(3));
+    quarantine.settle("now");
+    expect(quarantine.addresses.size).toBe(0);
+  });
+
+  test.each([
+    ["stays for what was announced before the conflict", "2025-12-31T00:00:00Z", 1],
+    ["stays for what says nothing of its time", "", 1],
+    ["goes for what is announced since after it", "2026-01-01T00:00:01Z", 0],
+  ])("is looked at anew by a new process: it %s", (_name, since, left) => {
+    const quarantine = new Quarantine();
+    quarantine.list("a", [ENTRY]);
+    quarantine.report(NOTHING, announcing(2, since), false);
+    quarantine.settle("now");
+    expect(quarantine.addresses.size).toBe(left);
+    // another owner, in the sight of this process
+    quarantine.report(NOTHING, announcing(3));
+    quarantine.settle("now");
+    expect(quarantine.addresses.size).toBe(0);
+  });
+
   test("goes when the last of two conflicts ends and a third speaker announces", () => {
     const quarantine = after(
       [NOTHING, CONFLICTING],
@@ -103,7 +135,10 @@ describe("the mark of an address in conflict", () => {
   test("that neither comes nor goes is no news", () => {
     const quarantine = after([NOTHING, CONFLICTING]);
     quarantine.report(CONFLICTING, CONFLICTING);
-    quarantine.report(NOTHING, { conflicts: [], announced: [address("10.0.0.9")] });
+    quarantine.report(NOTHING, {
+      conflicts: [],
+      announced: [{ address: address("10.0.0.9"), term: 1, since: "" }],
+    });
     expect(quarantine.settle("now")).toBe(false);
   });
 });

@@ -205,7 +205,7 @@ describe("what the speakers say", () => {
         { address: "10.0.0.1", ...conflict },
         { address: "fd00::1", hardwareAddress: "", since: "2026-01-02T00:00:00Z" },
       ],
-      announced: ["10.0.0.9"],
+      announced: [{ address: "10.0.0.9", term: 3, since: "" }],
     });
     expect(reportOf({ kind, apiVersion, metadata } as never)).toEqual({
       conflicts: [],

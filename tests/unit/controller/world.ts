@@ -74,6 +74,7 @@ export class World {
    */
   write(key: string, fate: "answered" | "answerLost" | "requestLost" = "answered"): void {
     this.queue.delete(key);
+    if (this.controller.isDue(key)) this.settle();
     const service = this.controller.service(key);
     const decision = this.controller.decision(key);
     if (service === undefined || decision === undefined) return;
