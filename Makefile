@@ -65,10 +65,11 @@ image: deps ## Build the container image IMG
 	@node tools/image.ts $(IMG)
 
 # The operator runs controller and speaker from its own image.
-MANIFESTS = kubectl kustomize config/default | sed 's|image: metallb-operator:.*|image: $(IMG)|'
+CONFIG ?= config/default
+MANIFESTS = kubectl kustomize $(CONFIG) | sed 's|image: metallb-operator:.*|image: $(IMG)|'
 
 .PHONY: deploy undeploy
-deploy: ## Install the operator with IMG on the cluster of kubectl's current context
+deploy: ## Install the operator with IMG, by CONFIG, on the cluster of kubectl's current context
 	$(MANIFESTS) | kubectl apply --server-side -f -
 undeploy: ## Remove the operator and all its objects from that cluster
 	$(MANIFESTS) | kubectl delete --ignore-not-found -f -

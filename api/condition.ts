@@ -4,6 +4,9 @@ import { closed, oneOf } from "./schema.ts";
 /** The three answers of a condition. */
 export const CONDITION_STATUSES = ["True", "False", "Unknown"] as const;
 
+/** What the API server takes; a longer one is cut rather than the whole status refused. */
+const MAX_MESSAGE = 32_768;
+
 const condition = Type.Object(
   {
     type: Type.String({
@@ -19,7 +22,10 @@ const condition = Type.Object(
       minLength: 1,
       maxLength: 1024,
     }),
-    message: Type.String({ description: "Why, and what to do, for people.", maxLength: 32768 }),
+    message: Type.String({
+      description: "Why, and what to do, for people.",
+      maxLength: MAX_MESSAGE,
+    }),
     lastTransitionTime: Type.String({
       description: "When the status last changed.",
       format: "date-time",
@@ -58,7 +64,7 @@ export function setCondition(
   const before = list.find(({ type }) => type === observed.type);
   const lastTransitionTime =
     before?.status === observed.status ? before.lastTransitionTime : formatTime(now);
-  const after = { ...observed, lastTransitionTime };
+  const after = { ...observed, message: cut(observed.message), lastTransitionTime };
   if (before === undefined) return [...list, after];
   if (isSame(before, after)) return list;
   return list.map((each) => (each === before ? after : each));
@@ -71,6 +77,10 @@ export function setConditions(
   now: Date,
 ): readonly Condition[] {
   return observed.reduce((conditions, each) => setCondition(conditions, each, now), list);
+}
+
+function cut(message: string): string {
+  return message.length > MAX_MESSAGE ? `${message.slice(0, MAX_MESSAGE - 1)}…` : message;
 }
 
 function isSame(a: Condition, b: Condition): boolean {

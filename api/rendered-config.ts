@@ -17,7 +17,7 @@ import {
   LOG_LEVELS,
   MISSED_HEARTBEATS,
 } from "./metallb.ts";
-import { AJV_OPTIONS, closed, oneOf } from "./schema.ts";
+import { AJV_OPTIONS, oneOf } from "./schema.ts";
 
 /** Key of the ConfigMap's data under which the document stands. */
 export const CONFIG_KEY = "config";
@@ -25,30 +25,32 @@ export const CONFIG_KEY = "config";
 export const CONFIG_NAME = "config";
 
 const selector = labelSelector("");
+const NONE = { default: [] };
 
+// Keys that a version does not know are passed over, those that it misses have a default: see below.
 const pool = Type.Object(
   {
     name: Type.String({ minLength: 1 }),
-    protocol: Type.Literal("layer2"),
+    protocol: Type.Literal("layer2", { default: "layer2" }),
     addresses: Type.Array(Type.String()),
-    "auto-assign": Type.Boolean(),
-    "avoid-buggy-ips": Type.Boolean(),
+    "auto-assign": Type.Boolean({ default: true }),
+    "avoid-buggy-ips": Type.Boolean({ default: false }),
     /** Lower is preferred; 0 is "unset" and comes last, as MetalLB has it. */
-    priority: Type.Integer({ minimum: 0 }),
+    priority: Type.Integer({ minimum: 0, default: 0 }),
     /** Namespaces that may use the pool; with both lists empty, all. */
-    namespaces: Type.Array(Type.String()),
-    "namespace-selectors": Type.Array(selector),
+    namespaces: Type.Array(Type.String(), NONE),
+    "namespace-selectors": Type.Array(selector, NONE),
     /** A Service must match one of them; empty: every Service. */
-    "service-selectors": Type.Array(selector),
+    "service-selectors": Type.Array(selector, NONE),
     /** How long a released address rests before it is handed out again. */
-    "cooldown-seconds": Type.Integer({ minimum: 0 }),
+    "cooldown-seconds": Type.Integer({ minimum: 0, default: 0 }),
     /** Nodes that may announce; empty: all. */
-    "node-selectors": Type.Array(selector),
+    "node-selectors": Type.Array(selector, NONE),
     /** Interfaces to announce on, by exact name; empty: all. */
-    interfaces: Type.Array(Type.String()),
-    "announce-from": oneOf(ANNOUNCE_FROM, {}),
+    interfaces: Type.Array(Type.String(), NONE),
+    "announce-from": oneOf(ANNOUNCE_FROM, { default: "EndpointNodes" }),
   },
-  closed,
+  { additionalProperties: true },
 );
 
 /** Schema of the whole document. */

@@ -82,11 +82,14 @@ const AJV = new Ajv({
   ...AJV_OPTIONS,
   validateFormats: false,
   useDefaults: true,
+  // As the API server prunes them: fields of a later version's CRD are nothing to an earlier program.
+  removeAdditional: true,
   verbose: true,
 });
 
 /**
- * Makes the checker of a schema. It leaves its argument alone and gives a copy with defaults.
+ * Makes the checker of a schema. It leaves its argument alone and gives a copy with defaults, without
+ * fields that are not known.
  * @param at field path of the value, such as `spec`: faults name their field from there
  */
 export function checker<T extends TSchema>(
@@ -111,11 +114,6 @@ function faultOf(error: ErrorObject, at: string): Fault {
     const field = `${path}.${params["missingProperty"] as string}`;
     return { field, value: undefined, reason: "required", message };
   }
-  if (error.keyword === "additionalProperties") {
-    const name = params["additionalProperty"] as string;
-    const value = (error.data as Readonly<Record<string, unknown>>)[name];
-    return { field: `${path}.${name}`, value, reason: "schema", message };
-  }
   return { field: path, value: error.data, reason: "schema", message };
 }
 
@@ -131,7 +129,6 @@ function fieldPath(pointer: string): string {
 
 function sentence(error: ErrorObject): string {
   if (error.keyword === "required") return "must be given";
-  if (error.keyword === "additionalProperties") return "is no field that is known here: remove it";
   const allowed = (error.params as Readonly<Record<string, unknown>>)["allowedValues"];
   if (Array.isArray(allowed)) return `must be one of ${allowed.join(", ")}`;
   return error.message ?? `breaks ${error.keyword}`;

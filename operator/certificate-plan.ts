@@ -57,16 +57,21 @@ const MAX_SETTLE_MS = 10_000;
 /** Authorities kept for others; each process that crashed left one until it expires. */
 const MAX_OTHERS = 10;
 
+/** One made so far ahead of the clock is not valid yet: the clock has been set back since. */
+const AHEAD_MS = 300_000;
+
 /** Plans what to do about the certificate. */
 export function planCertificate(view: CertificateView, nowMs: number): CertificatePlan {
   const { current, next } = view;
   const nothing = { make: false, trust: undefined, use: false };
   if (current === undefined) return { ...nothing, make: true, wakeAtMs: nowMs };
   const renewAtMs = current.madeAtMs + RENEW_AT * (current.expiresAtMs - current.madeAtMs);
-  if (next === undefined && nowMs >= renewAtMs) return { ...nothing, make: true, wakeAtMs: nowMs };
+  const isAhead = current.madeAtMs > nowMs + AHEAD_MS;
+  if (next === undefined && (nowMs >= renewAtMs || isAhead))
+    return { ...nothing, make: true, wakeAtMs: nowMs };
   const trust = trustWanted(view, nowMs);
   if (next === undefined) return { ...nothing, trust, wakeAtMs: renewAtMs };
-  const useAtMs = usableAtMs(current, next, view);
+  const useAtMs = isAhead ? next.madeAtMs : usableAtMs(current, next, view);
   return { ...nothing, trust, use: nowMs >= useAtMs, wakeAtMs: useAtMs };
 }
 

@@ -27,6 +27,7 @@ export interface ObservedPod {
   readonly spec?: { readonly nodeName?: string } | undefined;
   readonly status?:
     | {
+        readonly phase?: string;
         readonly conditions?: readonly {
           readonly type: string;
           readonly status: string;
@@ -63,7 +64,8 @@ export interface Hindrances {
 
 /**
  * Finds the pods of a program that do not become ready: those whose container cannot start, and those
- * that have not been ready for {@link PATIENCE_MS}. Pods that are being deleted do not count.
+ * that have not been ready for {@link PATIENCE_MS}. Pods that are being deleted do not count, nor those
+ * that have ended: of an evicted one the remains stay for long after another took its place.
  */
 export function findHindrances(
   pods: readonly ObservedPod[],
@@ -75,7 +77,7 @@ export function findHindrances(
   for (const pod of pods) {
     const { metadata, spec } = pod;
     if (metadata.labels?.["component"] !== component || isReady(pod)) continue;
-    if (metadata.deletionTimestamp !== undefined) continue;
+    if (metadata.deletionTimestamp !== undefined || hasEnded(pod)) continue;
     const hopeless = whyHopeless(pod);
     const left = PATIENCE_MS - (now.getTime() - notReadySince(pod, now));
     if (hopeless === undefined && left > 0) {
@@ -86,6 +88,10 @@ export function findHindrances(
     found.push({ pod: metadata.name, node: spec?.nodeName, why });
   }
   return { found: found.sort((a, b) => (a.pod < b.pod ? -1 : 1)), lookAgainMs };
+}
+
+function hasEnded({ status }: ObservedPod): boolean {
+  return status?.phase === "Failed" || status?.phase === "Succeeded";
 }
 
 function condition(pod: ObservedPod, type: string) {

@@ -113,6 +113,8 @@ export class OperatorReconciler {
   readonly #applier: ChildApplier;
   readonly #statuses: StatusWriter;
   readonly #surroundings: SurroundingsReader;
+  /** Objects elsewhere, by uid: up to which generation they were told that they do not count. */
+  readonly #told = new Map<string, number>();
   /** The pools in effect; undefined until they are read back from the ConfigMap. */
   #accepted: readonly PoolConfig[] | undefined;
   #rebalance: RebalanceRecord = NO_REBALANCE;
@@ -138,22 +140,32 @@ export class OperatorReconciler {
     const accepted = this.#accepted ?? this.#readBack();
     const { pools: compiled, verdicts } = compilePools(ownPools, accepted);
     const isPaused = installation?.spec.paused ?? false;
-    this.#accepted = isPaused ? accepted : compiled;
+    this.#accepted = installation === undefined ? compiled : accepted;
 
     const failures = new Failures();
     const children =
       installation === undefined || isPaused ? [] : this.#children(installation, compiled);
     let lookAgainMs: number | undefined;
     if (installation !== undefined) {
-      const troubles = await this.#render(installation, children, failures, context, signal);
+      const { troubles, isConfigured } = await this.#render(
+        installation,
+        children,
+        failures,
+        context,
+        signal,
+      );
+      // What could not be written is not in effect, whoever is in the way.
+      if (isConfigured) this.#accepted = compiled;
       lookAgainMs = await this.#reportInstallation(installation, troubles, failures, signal);
     }
     const suspension = installation === undefined ? "uninstalled" : isPaused ? "paused" : undefined;
     const observations = observePools(verdicts, this.#accepted);
+    this.#forgetTold([...metallbs, ...pools]);
     await Promise.all([
       ...metallbs.map((each) => failures.collect(this.#reportMisplaced(each, signal))),
       ...pools.map((pool) => {
         const lost = misplaced(pool, namespace);
+        if (lost !== undefined && !this.#mayTell(pool)) return undefined;
         const seen = lost
           ? { ...lost, inEffect: undefined, asWritten: false }
           : observations.get(pool.metadata.name);
@@ -237,21 +249,25 @@ export class OperatorReconciler {
     return speakerReadiness(observed).finished ? `${uid}/${generation}` : undefined;
   }
 
-  /** Applies every child, whatever becomes of the others, and removes leftovers. */
+  /**
+   * Applies every child, whatever becomes of the others, and removes leftovers.
+   * @returns what stands in the way, and whether the configuration is as it is wanted
+   */
   async #render(
     installation: MetalLB,
     children: readonly Child[],
     failures: Failures,
     { logger }: ReconcileContext,
     signal: AbortSignal,
-  ): Promise<Trouble[]> {
+  ): Promise<{ readonly troubles: Trouble[]; readonly isConfigured: boolean }> {
+    let isConfigured = false;
     const faults = validateMetalLB(installation.spec);
     if (faults.length > 0) {
       const message = `${faults.map(formatFault).join("; ")}; what runs is left as it is`;
-      return [{ reason: "Invalid", message }];
+      return { troubles: [{ reason: "Invalid", message }], isConfigured };
     }
     const troubles: Trouble[] = [];
-    if (installation.spec.paused) return troubles;
+    if (installation.spec.paused) return { troubles, isConfigured };
     for (const child of children) {
       const { kind } = child.resource;
       const object = formatKey(child.desired.metadata.name, child.desired.metadata.namespace);
@@ -259,6 +275,7 @@ export class OperatorReconciler {
         const result = await this.#applier.apply(child, signal);
         if (result === "applied") logger.info("applied", { kind, child: object });
         if (result === "foreign") troubles.push(foreign(kind, object));
+        else if (child.resource === CONFIG_MAPS) isConfigured = true;
       } catch (error) {
         failures.add(error);
         if (retryability(error) === "never")
@@ -267,7 +284,7 @@ export class OperatorReconciler {
       }
     }
     await failures.collect(this.#prune(installation, children, logger, signal));
-    return troubles;
+    return { troubles, isConfigured };
   }
 
   async #prune(
@@ -343,10 +360,27 @@ export class OperatorReconciler {
     };
   }
 
+  /**
+   * Tells whether an object that does not count here is to be told so: once for what it says now. Another
+   * operator, for which it does count, may answer otherwise, and the two would overrule each other for ever.
+   */
+  #mayTell({ metadata }: MetalLB | AddressPool): boolean {
+    if (metadata.namespace === this.#options.namespace) return true;
+    const { uid = "", generation = 0 } = metadata;
+    if ((this.#told.get(uid) ?? -1) >= generation) return false;
+    this.#told.set(uid, generation);
+    return true;
+  }
+
+  #forgetTold(objects: readonly (MetalLB | AddressPool)[]): void {
+    const present = new Set(objects.map(({ metadata }) => metadata.uid));
+    for (const uid of this.#told.keys()) if (!present.has(uid)) this.#told.delete(uid);
+  }
+
   async #reportMisplaced(metallb: MetalLB, signal: AbortSignal): Promise<void> {
     const { namespace, now } = this.#options;
     const trouble = misplaced(metallb, namespace, METALLB_NAME);
-    if (trouble === undefined) return;
+    if (trouble === undefined || !this.#mayTell(metallb)) return;
     const { generation } = metallb.metadata;
     const conclude = (before: MetalLB["status"]) =>
       ineffectiveStatus(trouble, generation, before, now());

@@ -211,7 +211,8 @@ function stall(readiness: Readiness, hindrances: readonly Hindrance[]): Trouble[
 
 /**
  * A planned update takes the speakers one by one, and a node may be down: an installation that was
- * available stays so with one speaker short, as long as there is another.
+ * available stays so with one speaker short, as long as there is another. Where no node is selected
+ * nothing is missing, as MetalLB's operator has it; the message says so.
  */
 function isAvailable({ component, desired, ready }: Readiness, wasAvailable: boolean): boolean {
   if (desired === undefined) return false;
@@ -222,6 +223,8 @@ function isAvailable({ component, desired, ready }: Readiness, wasAvailable: boo
 function formatReadiness(readiness: Readiness): string {
   const { component, desired, updated, ready, waits = false } = readiness;
   if (desired === undefined) return `${component}: not started yet`;
+  if (component === "speaker" && desired === 0)
+    return "speaker: to run on no node: look at spec.nodeSelector and spec.speakerTolerations";
   const counts = `${component}: ${ready} of ${desired} ready`;
   if (updated >= desired) return counts;
   const remedy = waits ? ": delete the pods of the others to replace them" : "";

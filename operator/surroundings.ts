@@ -35,7 +35,8 @@ export class SurroundingsReader {
   /** Gives what is known, fresh enough. What cannot be read stays as it was: it is for advice only. */
   async read(signal: AbortSignal): Promise<Surroundings> {
     const now = this.#now().getTime();
-    if (now - this.#readAt < STALE_MS) return this.#known;
+    // A clock that was set back is no reason to wait until it is there again.
+    if (now >= this.#readAt && now - this.#readAt < STALE_MS) return this.#known;
     this.#readAt = now;
     const [serviceNetworks, hasKubeVipLock] = await Promise.all([
       this.#serviceNetworks(signal).catch(() => this.#known.serviceNetworks),

@@ -39,6 +39,7 @@ export function trimPod({ metadata, spec, status }: Pod): Pod {
     },
     spec: { containers: [], ...(spec?.nodeName !== undefined && { nodeName: spec.nodeName }) },
     status: {
+      ...(status?.phase !== undefined && { phase: status.phase }),
       ...(status?.conditions && { conditions: status.conditions }),
       ...(status?.containerStatuses && { containerStatuses: status.containerStatuses }),
     },

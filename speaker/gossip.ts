@@ -102,6 +102,8 @@ export class Gossip {
   readonly #wanted = new Map<string, Wanted>();
   /** Pages of what was last taken out of it. */
   readonly #pages: { to: string; page: Page }[] = [];
+  /** When a page last went before claims that waited. */
+  #pagedAt = -Infinity;
   /** When whose Summary was answered by one. */
   readonly #answeredAt = new Map<string, number>();
   /** What was asked for of each member since then, and of whom, by its id. */
@@ -370,9 +372,9 @@ export class Gossip {
   }
 
   #flushPages(): void {
-    const { outbox, now } = this.#context;
-    const kept = this.#kept();
-    while ((this.#pages.length > 0 || this.#layOut()) && this.#pace.take(1, now, kept)) {
+    const { outbox } = this.#context;
+    while (this.#pages.length > 0 || this.#layOut()) {
+      if (!this.#mayPage(this.#pages[0]?.to ?? "")) break;
       // Small pages share a datagram: what is paced are packets, not members.
       let room = MAX_PAYLOAD;
       const to = this.#pages[0]?.to;
@@ -387,6 +389,16 @@ export class Gossip {
         outbox.send(next.to, next.page);
       }
     }
+  }
+
+  /** Whoever joins is not to wait until ten thousand claims have passed: now and then it has a page. */
+  #mayPage(to: string): boolean {
+    const { now, roster } = this.#context;
+    if (this.#pace.take(1, now, this.#kept())) return true;
+    if (roster.get(to)?.status !== "joining" || now < this.#pagedAt + BATCH_MS) return false;
+    if (!this.#pace.take(1, now)) return false;
+    this.#pagedAt = now;
+    return true;
   }
 
   #flushMembers(): void {

@@ -39,6 +39,9 @@ export function desiredPool(pool: AddressPool): ReadPool {
   return read;
 }
 
+/** A ConfigMap holds a MiB for all pools together: no single one takes it from the others. */
+const MAX_FORM_OCTETS = 65_536;
+
 function readPool({ metadata, spec }: AddressPool): ReadPool {
   const faults = validateAddressPool(spec);
   if (faults.length > 0) {
@@ -62,6 +65,11 @@ function readPool({ metadata, spec }: AddressPool): ReadPool {
     interfaces: spec.interfaces ?? [],
     "announce-from": spec.announceFrom,
   };
+  const octets = Buffer.byteLength(JSON.stringify(config));
+  if (octets > MAX_FORM_OCTETS) {
+    const message = `spec takes ${octets} octets of the configuration that all pools share, of at most ${MAX_FORM_OCTETS}: use fewer or shorter selectors, or several pools`;
+    return { ok: false, reason: "Invalid", message };
+  }
   return { ok: true, value: { config, entries } };
 }
 

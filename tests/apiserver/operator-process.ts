@@ -172,8 +172,14 @@ export class Admin {
   }
 
   /** Changes parts of an object, or of its status. */
-  async patch(plural: Plural, name: string, change: object, status = false): Promise<Seen> {
-    const at = path(plural, name) + (status ? "/status" : "");
+  async patch(
+    plural: Plural,
+    name: string,
+    change: object,
+    status = false,
+    namespace = NAMESPACE,
+  ): Promise<Seen> {
+    const at = path(plural, name, namespace) + (status ? "/status" : "");
     return this.#write("PATCH", at, change, "merge-patch+json");
   }
 

@@ -67,6 +67,19 @@ describe("setCondition", () => {
   });
 });
 
+test("a message longer than the API server takes is cut", () => {
+  const long = {
+    type: "Valid",
+    status: "True",
+    reason: "Valid",
+    message: "x".repeat(40_000),
+  } as const;
+  const [once] = setCondition([], long, new Date(0));
+  expect(once?.message).toHaveLength(32_768);
+  expect(once?.message.endsWith("x…")).toBe(true);
+  expect(setCondition([once!], long, new Date(1))).toEqual([once]);
+});
+
 test("setConditions puts all in, in their order", () => {
   const types = ["Available", "Progressing", "Degraded"];
   const after = setConditions(

@@ -7,7 +7,7 @@ import {
   type PoolConfig,
   type RenderedConfig,
 } from "../../../api/rendered-config.ts";
-import { renderedConfig } from "../../support/builders.ts";
+import { poolConfig, renderedConfig } from "../../support/builders.ts";
 
 const pool: PoolConfig = {
   name: "pool",
@@ -55,11 +55,20 @@ test("a document of an earlier version is read with defaults, one of a later ver
     ...earlier
   } = config;
   expect(parseRenderedConfig(stringify(earlier))).toEqual({ ok: true, value: config });
-  expect(
-    parseRenderedConfig(formatRenderedConfig(config).replace("{", `{"peers": [],`)),
-  ).toMatchObject({
+  const { "address-pools": pools } = config;
+  const later = {
+    ...config,
+    peers: [],
+    "address-pools": pools.map((each) => ({ ...each, as: 1 })),
+  };
+  expect(parseRenderedConfig(stringify(later))).toMatchObject({ ok: true, value: config });
+});
+
+test("a pool of an earlier version is read with defaults", () => {
+  const bare = { ...config, "address-pools": [{ name: "a", addresses: ["10.0.0.1"] }] };
+  expect(parseRenderedConfig(stringify(bare))).toMatchObject({
     ok: true,
-    value: config,
+    value: { "address-pools": [poolConfig("a", ["10.0.0.1"])] },
   });
 });
 

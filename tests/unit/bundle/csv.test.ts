@@ -191,7 +191,8 @@ describe("the ClusterServiceVersion", () => {
   });
 
   test("needs the oldest Kubernetes that we support", () => {
-    expect(csv.spec.minKubeVersion).toBe("1.31.0");
+    // rules of the CRDs use CEL's format library: a server of 1.31 compiles them as 1.30, which lacks it
+    expect(csv.spec.minKubeVersion).toBe("1.32.0");
   });
 
   test("shows an icon that is an image", () => {

@@ -44,7 +44,10 @@ class Watched<T extends KubernetesObject> {
 }
 
 interface Written {
-  readonly metadata: { readonly resourceVersion?: string; readonly annotations?: object };
+  readonly metadata: {
+    readonly resourceVersion?: string;
+    readonly annotations?: Record<string, string | null>;
+  };
   readonly status?: { readonly loadBalancer?: { readonly ingress?: readonly { ip: string }[] } };
 }
 
@@ -66,7 +69,9 @@ class Server {
     if (metadata.resourceVersion !== before.metadata.resourceVersion)
       return Promise.reject(new ApiError("patching", 409, {}));
     const merged = { ...before.metadata.annotations, ...metadata.annotations };
-    const kept = Object.entries(merged).filter(([, value]) => value !== null);
+    const kept = Object.entries(merged).flatMap(([key, value]) =>
+      value === null ? [] : [[key, value] as const],
+    );
     const { loadBalancer, ...conditions } = status;
     return Promise.resolve(
       this.put({

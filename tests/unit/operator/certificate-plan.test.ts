@@ -37,6 +37,16 @@ describe("the plan for the webhook's certificate", () => {
     expect(planCertificate(view({}), 40_000).make).toBe(true);
   });
 
+  test("makes another when the clock was set back so far that its own is not valid yet, and uses it at once", () => {
+    const current = generation("a", 10_000_000);
+    const lost = view({ current, trusted: [anchor("a")] });
+    expect(planCertificate(lost, 9_700_000).make).toBe(false);
+    expect(planCertificate(lost, 9_699_999).make).toBe(true);
+    const next = generation("b", 9_699_999);
+    const plan = planCertificate({ ...lost, next }, 9_699_999);
+    expect(plan).toMatchObject({ make: false, trust: ["a", "b"], use: true });
+  });
+
   test("adds its authority to what is trusted, and keeps what others added", () => {
     const plan = planCertificate(view({ trusted: [anchor("other")] }), 0);
     expect(plan.trust).toEqual(["other", "a"]);

@@ -125,6 +125,24 @@ describe("pools by themselves", () => {
   });
 });
 
+test("a pool that would fill the ConfigMap is refused, and takes nothing from the others", () => {
+  const values = Array.from({ length: 64 }, (_, i) => `${"v".repeat(59)}${i}`);
+  const term = (i: number) => ({
+    key: `example.com/${"k".repeat(50)}${i}`,
+    operator: "In",
+    values,
+  });
+  const selector = { matchExpressions: Array.from({ length: 16 }, (_, i) => term(i)) };
+  const namespaceSelectors = Array.from({ length: 16 }, () => selector);
+  const serviceAllocation = { namespaceSelectors } as never;
+  const huge = addressPool("huge", ["192.0.2.1"], withPoolSpec({ serviceAllocation }));
+  const { pools, verdicts } = compilePools([huge, pool("small", 1, "192.0.2.2")], []);
+  expect(pools.map(({ name }) => name)).toEqual(["small"]);
+  const verdict = verdicts.find(({ name }) => name === "huge");
+  expect(verdict?.reason).toBe("Invalid");
+  expect(verdict?.message).toContain("at most 65536");
+});
+
 describe("pools that overlap", () => {
   test("the pool that was made later is invalid and names the other, whatever the names", () => {
     const compiled = compilePools(

@@ -71,6 +71,10 @@ test.each([
     one: pod(ready("False", "2026-01-01T00:00:00Z"), { deletionTimestamp: "2026-01-01T00:00:00Z" }),
   },
   {
+    name: "evicted, and replaced long since",
+    one: pod({ ...ready("False", "2026-01-01T00:00:00Z"), phase: "Failed" }),
+  },
+  {
     name: "of another program",
     one: pod(ready("False", "2026-01-01T00:00:00Z"), { labels: { component: "controller" } }),
   },
