@@ -1,5 +1,4 @@
 /** Which frames are new enough to be answered: what waited is, or was asked when others answered. */
-import { receivedAtMs, type ReceivedFrame } from "../packet/link/link.ts";
 
 /** A frame that waited longer than this is answered by nobody: its answer may be out of date. */
 const STALE_MS = 100;
@@ -27,9 +26,9 @@ export class Freshness {
     this.#from = this.#clocks.monotonicMs();
   }
 
-  /** Tells whether a frame is neither stale nor from before the beginning. */
-  isFresh(frame: Pick<ReceivedFrame, "seconds" | "nanoseconds">): boolean {
-    const ageMs = this.#clocks.wallMs() - receivedAtMs(frame);
+  /** Tells whether a frame with this stamp, by the wall clock, is neither stale nor from before the beginning. */
+  isFresh(receivedAtMs: number): boolean {
+    const ageMs = this.#clocks.wallMs() - receivedAtMs;
     return ageMs < STALE_MS && ageMs <= this.#clocks.monotonicMs() - this.#from;
   }
 }

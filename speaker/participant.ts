@@ -6,7 +6,7 @@ import type { Address } from "../packet/address/address.ts";
 import type { MacAddress } from "../packet/address/mac.ts";
 import { formatPrefix } from "../packet/address/prefix.ts";
 import { defaultGateways } from "../packet/link/gateways.ts";
-import type { OpenLink, ReceivedFrame } from "../packet/link/link.ts";
+import { receivedAtMs, type OpenLink, type ReceivedFrame } from "../packet/link/link.ts";
 import { interfacesFor, type Announcing } from "./announcing.ts";
 import { LinkedCandidacies } from "./candidacy.ts";
 import { Conversation, type ProbeOutcome, type Testimony } from "./conversation.ts";
@@ -162,7 +162,7 @@ export class Participant {
     const conversation = this.#conversation;
     if (conversation === undefined) return true;
     conversation.catchUp();
-    return !this.#fenced && this.#freshness.isFresh(frame);
+    return !this.#fenced && this.#freshness.isFresh(receivedAtMs(frame));
   }
 
   /** A colleague was heard to claim an address that we answer for. */

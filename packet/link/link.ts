@@ -26,7 +26,7 @@ export interface ReceivedFrame {
 }
 
 /** Gives the kernel's time stamp of a frame in milliseconds since 1970, to compare with Date.now(). */
-export function receivedAtMs(frame: Pick<ReceivedFrame, "seconds" | "nanoseconds">): number {
+export function receivedAtMs(frame: ReceivedFrame): number {
   return frame.seconds * 1000 + frame.nanoseconds / 1e6;
 }
 
