@@ -137,6 +137,8 @@ export class Allocator {
   readonly #states = new Map<Address, AddressState>();
   readonly #holdings = new Map<string, Holding>();
   readonly #quarantined = new Set<Address>();
+  /** Addresses that rest, by the Service that released them. */
+  readonly #restingOf = new Map<string, Set<Address>>();
   #freed = 0;
 
   /** Grows whenever something became free, so that who waits knows when to ask again. */
@@ -194,11 +196,14 @@ export class Allocator {
     return assignment;
   }
 
-  /** Assigns what a Service asks for, or the lowest free address of the first pool that has one. */
+  /**
+   * Assigns what a Service asks for; or what rests since the Service itself released it, as when it was
+   * deleted and made anew; or the lowest free address of the first pool that has one.
+   */
   allocate(request: AddressRequest, now: number): Assignment {
     const assignment =
       request.addresses === undefined
-        ? this.#choose(request)
+        ? (this.#former(request) ?? this.#choose(request))
         : this.#chooseNamed(request, request.addresses);
     if (assignment.ok) this.#hold(request, assignment, now);
     return assignment;
@@ -394,6 +399,21 @@ export class Allocator {
     return this.#blocked(request, addresses, false) ?? { ok: true, pool: name, addresses };
   }
 
+  /** What it had, if it rests still and is as good as any other: an address of each family. */
+  #former(request: AddressRequest): Granted | undefined {
+    const { service, families, pool } = request;
+    const resting = [...(this.#restingOf.get(service) ?? [])].sort(compareAddresses);
+    const addresses = inOrder(families).flatMap(
+      (family) => resting.find((address) => familyOf(address) === family) ?? [],
+    );
+    if (addresses.length === 0 || addresses.length < families.length) return undefined;
+    const found = this.#onePool(request, addresses);
+    if (!found.ok || this.#blocked(request, addresses, false) !== undefined) return undefined;
+    const isOpen = this.#books.get(found.name)?.pool.autoAssign === true;
+    if (pool === undefined ? !isOpen : pool !== found.name) return undefined;
+    return { ok: true, pool: found.name, addresses };
+  }
+
   #choose(request: AddressRequest): Assignment {
     if (request.pool !== undefined) {
       const book = this.#books.get(request.pool);
@@ -485,9 +505,16 @@ export class Allocator {
     if (state.occupancy.size > 0 || isLingered(state)) return;
     state.rest = { since: now, by };
     site.book.resting.add(state);
+    const own = this.#restingOf.get(by);
+    if (own === undefined) this.#restingOf.set(by, new Set([state.address]));
+    else own.add(state.address);
   }
 
   #wake(state: AddressState): void {
+    if (state.rest === undefined) return;
+    const own = this.#restingOf.get(state.rest.by);
+    own?.delete(state.address);
+    if (own?.size === 0) this.#restingOf.delete(state.rest.by);
     state.rest = undefined;
     state.site?.book.resting.delete(state);
   }
@@ -529,7 +556,7 @@ export class Allocator {
         state.site.book.resting.add(state);
         continue;
       }
-      state.rest = undefined;
+      this.#wake(state);
       this.#settle(state);
     }
   }

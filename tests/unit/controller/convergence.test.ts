@@ -388,6 +388,25 @@ describe("a Service that waits", () => {
     expect(subject.shown("default/two")).toEqual(["10.0.0.1"]);
   });
 
+  test("has at once what it had itself, though it rests", () => {
+    const subject = world(
+      [poolConfig("a", ["10.0.0.0/30"], { "cooldown-seconds": 3600 })],
+      service("one"),
+      service("two", { created: 1 }),
+    );
+    subject.remove("default/two");
+    subject.remove("default/one");
+    subject.put(service("three", { created: 2 }));
+    subject.rest();
+    subject.put(service("two", { created: 3, uid: "another" }));
+    change(subject, "three", { spec: { type: "ClusterIP" } });
+    change(subject, "three", { spec: { type: "LoadBalancer" } });
+    expect([subject.shown("default/two"), subject.shown("default/three")]).toEqual([
+      ["10.0.0.1"],
+      ["10.0.0.2"],
+    ]);
+  });
+
   test("gets the address that it may share now", () => {
     const key = { annotations: { "allow-shared-ip": "k" } };
     const subject = world(

@@ -76,7 +76,7 @@ export class NaiveAllocator {
   allocate(request: AddressRequest, now: number): Outcome {
     const outcome = request.addresses
       ? this.#named(request, request.addresses)
-      : this.#choose(request);
+      : (this.#former(request) ?? this.#choose(request));
     if (typeof outcome !== "string")
       this.#hold(request.service, { ...outcome, terms: request.terms }, now);
     return outcome;
@@ -124,6 +124,24 @@ export class NaiveAllocator {
       if (rest !== undefined && rest.by !== request.service) return "AddressInUse";
     }
     return { pool: pool.name, addresses };
+  }
+
+  /** What a Service without wishes had before, while it rests. */
+  #former(request: AddressRequest): Outcome | undefined {
+    const own = [...this.resting]
+      .filter(([, { by }]) => by === request.service)
+      .map(([address]) => address)
+      .sort(compareAddresses);
+    const wanted = [...request.families].sort();
+    const addresses = wanted.flatMap(
+      (family) => own.find((each) => familyOf(each) === family) ?? [],
+    );
+    if (addresses.length < wanted.length || addresses.length === 0) return undefined;
+    const outcome = this.#check(request, addresses, false);
+    const pool = this.#poolOf(addresses[0]!);
+    if (typeof outcome === "string" || pool === undefined) return undefined;
+    const fits = request.pool === undefined ? pool["auto-assign"] : pool.name === request.pool;
+    return fits ? outcome : undefined;
   }
 
   #choose(request: AddressRequest): Outcome {
