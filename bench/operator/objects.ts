@@ -1,5 +1,5 @@
 /** What the benchmark of the operator applies. */
-import { WEB_IMAGE } from "../../tests/cluster/images.ts";
+import { WEB_IMAGE, webServers } from "../../tests/cluster/images.ts";
 import { addressPool, metallb, withPoolSpec } from "../../tests/support/builders.ts";
 
 /** Namespace of the Service that is probed. */
@@ -30,21 +30,7 @@ export const MANY_POOLS = Array.from({ length: 500 }, (_, pool) => {
 /** A web server on every node, and its Service. */
 export const WEB = [
   { apiVersion: "v1", kind: "Namespace", metadata: { name: NAMESPACE } },
-  {
-    apiVersion: "apps/v1",
-    kind: "DaemonSet",
-    metadata: { name: "web", namespace: NAMESPACE },
-    spec: {
-      selector: { matchLabels: { app: "web" } },
-      template: {
-        metadata: { labels: { app: "web" } },
-        spec: {
-          terminationGracePeriodSeconds: 0,
-          containers: [{ name: "web", image: WEB_IMAGE, imagePullPolicy: "Never" }],
-        },
-      },
-    },
-  },
+  webServers(NAMESPACE, { name: "web", image: WEB_IMAGE, imagePullPolicy: "Never" }),
   {
     apiVersion: "v1",
     kind: "Service",

@@ -21,6 +21,19 @@ export const WEB_CONTAINER = {
   imagePullPolicy: "Never",
   readinessProbe: { httpGet: { path: "/healthz", port: 8080 }, periodSeconds: 1 },
 };
+/** {@link WEB_CONTAINER} on every node: DaemonSet `web` whose pods have label `app: web`. */
+export const webServers = (namespace: string, container: object = WEB_CONTAINER) => ({
+  apiVersion: "apps/v1",
+  kind: "DaemonSet",
+  metadata: { name: "web", namespace },
+  spec: {
+    selector: { matchLabels: { app: "web" } },
+    template: {
+      metadata: { labels: { app: "web" } },
+      spec: { terminationGracePeriodSeconds: 0, containers: [container] },
+    },
+  },
+});
 /** Image of the pod sandbox. */
 export const PAUSE_IMAGE = "test.local/pause:1";
 

@@ -13,7 +13,7 @@ import {
   waitForAnswer,
 } from "./product.ts";
 import { waitFor } from "./wait.ts";
-import { WEB_CONTAINER } from "./images.ts";
+import { webServers } from "./images.ts";
 
 const NAMESPACE = "path-test";
 const MINUTE = 60_000;
@@ -41,21 +41,7 @@ const pool = (name: string, addresses: readonly string[]) => ({
 });
 
 /** A web server on every node. */
-const BACKEND = {
-  apiVersion: "apps/v1",
-  kind: "DaemonSet",
-  metadata: { name: "web", namespace: NAMESPACE },
-  spec: {
-    selector: { matchLabels: { app: "web" } },
-    template: {
-      metadata: { labels: { app: "web" } },
-      spec: {
-        terminationGracePeriodSeconds: 0,
-        containers: [WEB_CONTAINER],
-      },
-    },
-  },
-};
+const BACKEND = webServers(NAMESPACE);
 
 const service = (name: string, spec: object = {}, annotations: object = {}) => ({
   apiVersion: "v1",

@@ -4,7 +4,7 @@ import { describeWith } from "../support/requirements.ts";
 import { Cluster } from "./cluster.ts";
 import { run } from "./command.ts";
 import { PRODUCT_IMAGE } from "./for-tests.ts";
-import { WEB_CONTAINER } from "./images.ts";
+import { webServers } from "./images.ts";
 import type { LanHost } from "./lan.ts";
 import { tagImage } from "./olm-images.ts";
 import {
@@ -84,21 +84,7 @@ describeWith(
         metadata: { name: NAMESPACE, namespace: PRODUCT_NAMESPACE },
         spec: { protocol: "layer2", addresses: ["172.30.4.0/30"], autoAssign: false },
       },
-      {
-        apiVersion: "apps/v1",
-        kind: "DaemonSet",
-        metadata: { name: "web", namespace: NAMESPACE },
-        spec: {
-          selector: { matchLabels: { app: "web" } },
-          template: {
-            metadata: { labels: { app: "web" } },
-            spec: {
-              terminationGracePeriodSeconds: 0,
-              containers: [WEB_CONTAINER],
-            },
-          },
-        },
-      },
+      webServers(NAMESPACE),
       {
         apiVersion: "v1",
         kind: "Service",
