@@ -98,6 +98,8 @@ export interface ConversationOptions {
 /** Why a datagram was not taken. */
 type Refused = OpenReason | "malformed";
 
+/** A port that is taken is asked for again after so long. */
+const REOPEN_MS = 1000;
 /** Endpoints of senders remembered by the text of their address. */
 const SOURCES = 4096;
 
@@ -107,6 +109,9 @@ export class Conversation {
   readonly #protocol: Protocol;
   readonly #seal: Seal;
   readonly #sockets = new Map<Family, Socket>();
+  /** Families whose port could not be had, and why, as it was told. */
+  readonly #troubles = new Map<Family, string>();
+  readonly #reopening = new Map<Family, NodeJS.Timeout>();
   readonly #sources = new BoundedMap<string, Endpoint>(SOURCES);
   #refused = new Map<Refused, number>();
   readonly #counted = new Map<string, number>();
@@ -130,9 +135,7 @@ export class Conversation {
       { name: node, life, interval, multiplier, endpoints, links, keyIds, candidacies, random },
       options.now(),
     );
-    for (const family of new Set(endpoints.map(({ address }) => familyOf(address)))) {
-      this.#open(family);
-    }
+    this.#openFor(endpoints);
     this.step({ type: "tick" });
   }
 
@@ -164,6 +167,7 @@ export class Conversation {
   /** Takes in an event and does what follows from it. */
   step(event: Event): void {
     if (this.#closed) return;
+    if (event.type === "moved") this.#openFor(event.endpoints);
     const { actions, wakeAt } = this.#protocol.step(event, this.#options.now());
     this.#wakeAt = wakeAt;
     for (const action of actions) this.#act(action);
@@ -189,7 +193,14 @@ export class Conversation {
     if (this.#closed) return;
     this.#closed = true;
     clearTimeout(this.#timer);
+    for (const timer of this.#reopening.values()) clearTimeout(timer);
     for (const socket of this.#sockets.values()) socket.close();
+  }
+
+  /** A node may come by an address of the other family at any time. */
+  #openFor(endpoints: readonly Endpoint[]): void {
+    for (const family of new Set(endpoints.map(({ address }) => familyOf(address))))
+      if (!this.#sockets.has(family) && !this.#reopening.has(family)) this.#open(family);
   }
 
   #open(family: Family): void {
@@ -202,11 +213,28 @@ export class Conversation {
         ? createSocket({ type: "udp4", lookup })
         : createSocket({ type: "udp6", ipv6Only: true, lookup });
     socket.on("message", (datagram, from) => this.#receive(datagram, from));
-    socket.on("error", (error) =>
-      this.#options.reports.trouble(`UDP port ${port}, ${family}: ${error.message}`),
-    );
-    socket.bind(port);
+    socket.on("error", (error) => {
+      const trouble = `UDP port ${port}, ${family}: ${error.message}`;
+      if (this.#troubles.get(family) !== trouble) this.#options.reports.trouble(trouble);
+      this.#troubles.set(family, trouble);
+      this.#reopen(family, socket);
+    });
+    socket.on("listening", () => this.#troubles.delete(family));
+    // Before it is bound: that it cannot be is told at once.
     this.#sockets.set(family, socket);
+    socket.bind(port);
+  }
+
+  /** Without its port a socket would send from another, and hear nothing: somebody may leave it soon. */
+  #reopen(family: Family, socket: Socket): void {
+    if (this.#closed || this.#sockets.get(family) !== socket) return;
+    this.#sockets.delete(family);
+    socket.close();
+    const again = (): void => {
+      this.#reopening.delete(family);
+      this.#open(family);
+    };
+    this.#reopening.set(family, setTimeout(again, REOPEN_MS));
   }
 
   #receive(datagram: Uint8Array, from: RemoteInfo): void {

@@ -60,6 +60,11 @@ export class EchoWitness implements Disposable {
     this.#open.clear();
   }
 
+  #close(interfaceName: string, asking = this.#open.get(interfaceName)): void {
+    asking?.[Symbol.dispose]();
+    if (this.#open.get(interfaceName) === asking) this.#open.delete(interfaceName);
+  }
+
   async #askOne(interfaceName: string, target: Address): Promise<void> {
     try {
       let asking = this.#open.get(interfaceName);
@@ -69,10 +74,11 @@ export class EchoWitness implements Disposable {
       }
       const result = await asking.echo(target, PATIENCE_MS);
       if (result.ok) this.#options.answered({ kind: "echoed", interfaceName, target });
+      // The interface was made anew under its name: what is bound to the old one sends no more.
+      else if (result.reason === "Refused") this.#close(interfaceName, asking);
     } catch (error) {
       // Without it the LAN is asked by ARP and Neighbor Discovery alone; said once.
-      this.#open.get(interfaceName)?.[Symbol.dispose]();
-      this.#open.delete(interfaceName);
+      this.#close(interfaceName);
       if (this.#refused) return;
       this.#refused = true;
       this.#options.logger.error("hosts of the LAN are not asked by ICMP", {

@@ -25,6 +25,8 @@ export type Groups = Pick<SolicitedNodeGroups, "join" | "leave"> & Disposable;
 interface Member {
   readonly index: number;
   readonly groups: Groups;
+  /** Those whose group was joined: addresses may share one, and each leaves it once. */
+  readonly joined: Set<IPv6Address>;
 }
 
 /** Keeps the memberships in step with where addresses are announced. */
@@ -53,10 +55,12 @@ export class GroupMembership implements Disposable {
       groups[Symbol.dispose]();
     }
     for (const [name, index] of indexes) {
-      if (index === undefined || this.#members.has(name)) continue;
-      this.#attempt(name, () =>
-        this.#members.set(name, { index, groups: this.#openGroups(index) }),
-      );
+      if (index === undefined) continue;
+      if (!this.#members.has(name))
+        this.#attempt(name, () => {
+          this.#members.set(name, { index, groups: this.#openGroups(index), joined: new Set() });
+        });
+      // Also what could not be joined before.
       for (const [address, names] of this.#placed)
         if (names.includes(name)) this.#join(name, address);
     }
@@ -69,8 +73,7 @@ export class GroupMembership implements Disposable {
     if (names.length > 0) this.#placed.set(address, names);
     else this.#placed.delete(address);
     for (const name of names) if (!before.includes(name)) this.#join(name, address);
-    for (const name of before)
-      if (!names.includes(name)) this.#members.get(name)?.groups.leave(address);
+    for (const name of before) if (!names.includes(name)) this.#leave(name, address);
   }
 
   /** Leaves everything. */
@@ -81,8 +84,17 @@ export class GroupMembership implements Disposable {
   }
 
   #join(name: string, address: IPv6Address): void {
-    const groups = this.#members.get(name)?.groups;
-    if (groups !== undefined) this.#attempt(name, () => groups.join(address));
+    const member = this.#members.get(name);
+    if (member === undefined || member.joined.has(address)) return;
+    this.#attempt(name, () => {
+      member.groups.join(address);
+      member.joined.add(address);
+    });
+  }
+
+  #leave(name: string, address: IPv6Address): void {
+    const member = this.#members.get(name);
+    if (member?.joined.delete(address) === true) member.groups.leave(address);
   }
 
   /** Without membership most networks work: complained of once an interface, not more. */

@@ -113,7 +113,9 @@ function firstViolation(
 }
 
 function usableOf({ name, index, addresses }: InterfaceFacts, mac: MacAddress): UsableInterface {
-  const linkLocal = addresses.map(({ address }) => address).find(isLinkLocalAddress);
+  const own = addresses.map(({ address }) => address).filter(isIPv6);
+  // Any address assigned to the interface will do (RFC 4861 §4.4) where somebody wants no link-local one.
+  const linkLocal = own.find(isLinkLocalAddress) ?? own[0];
   const global = addresses.filter(({ address }) => !isLinkLocalAddress(address));
   return {
     name,

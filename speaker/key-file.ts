@@ -4,6 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { isDeepStrictEqual } from "node:util";
+import { MIN_SECRET_LENGTH } from "./seal.ts";
 
 /** How often the files are looked at. */
 const REREAD_MS = 10_000;
@@ -14,6 +15,8 @@ const NEXT = "-next";
 export class KeyFile implements Disposable {
   readonly #path: string;
   readonly #timer: NodeJS.Timeout;
+  readonly #refused: (problem: string) => void;
+  #problem = "";
   /** Oldest first: the one before is accepted while others still use it. */
   #keys: readonly Uint8Array[];
   /** What was in the files when they were looked at last. */
@@ -23,10 +26,16 @@ export class KeyFile implements Disposable {
    * Reads the files.
    * @param path of the key
    * @param changed told all keys that are accepted, oldest first
-   * @throws Error naming the file when the key cannot be read
+   * @param refused told once why the key that stands there now is not used, and the last ones are
+   * @throws Error naming the file when the key cannot be read, or is too short
    */
-  constructor(path: string, changed: (keys: readonly Uint8Array[]) => void) {
+  constructor(
+    path: string,
+    changed: (keys: readonly Uint8Array[]) => void,
+    refused: (problem: string) => void = () => undefined,
+  ) {
     this.#path = path;
+    this.#refused = refused;
     this.#found = readAll(path);
     this.#keys = this.#found;
     this.#timer = setInterval(() => {
@@ -49,9 +58,14 @@ export class KeyFile implements Disposable {
     let found: readonly Uint8Array[];
     try {
       found = readAll(this.#path);
-    } catch {
-      return false; // the kubelet is replacing it, or it was taken away: the last ones stay
+    } catch (error) {
+      // the kubelet is replacing it, or it was taken away, or cut short: the last ones stay
+      const problem = error instanceof Error ? error.message : String(error);
+      if (problem !== this.#problem) this.#refused(problem);
+      this.#problem = problem;
+      return false;
     }
+    this.#problem = "";
     if (isDeepStrictEqual(found, this.#found)) return false;
     this.#found = found;
     const newest = this.#keys.at(-1);
@@ -71,9 +85,13 @@ function readAll(path: string): Uint8Array[] {
 }
 
 function read(path: string): Uint8Array {
+  let key: Uint8Array;
   try {
-    return Uint8Array.from(readFileSync(path));
+    key = Uint8Array.from(readFileSync(path));
   } catch (cause) {
     throw new Error(`reading the speakers' key ${path}`, { cause });
   }
+  if (key.length >= MIN_SECRET_LENGTH) return key;
+  const message = `the speakers' key ${path} has ${key.length} octets: give it at least ${MIN_SECRET_LENGTH}`;
+  throw new Error(message);
 }

@@ -204,10 +204,14 @@ async function speak(program: Program, environment: Environment): Promise<void> 
     if (change.object.metadata.name === node && change.type !== "deleted")
       standing.nodeChanged(drainFacts(change.object));
   });
-  const key = new KeyFile(keyFile, (keys) => {
-    responder.post({ kind: "keys", keys });
-    report.changed();
-  });
+  const key = new KeyFile(
+    keyFile,
+    (keys) => {
+      responder.post({ kind: "keys", keys });
+      report.changed();
+    },
+    (problem) => logger.error("key not taken: the last ones stay in use", { problem }),
+  );
   const greet = (): void =>
     responder.post({ kind: "hints", hints: [...nodes.store.values()].map(memberHint) });
 

@@ -1,6 +1,8 @@
 /**
  * Watches the host's interfaces: the kernel's notifications (netlink) say *that* something changed,
  * a fresh dump says what is. Notifications may be lost or come in bursts; a dump is always whole.
+ * While somebody adds addresses without pause (kube-proxy in IPVS mode has thousands) none of addresses
+ * is: then links are told with the addresses that were known last, until there is one.
  * Where there is no netlink socket to be had, the kernel's files are read every second.
  */
 import { isDeepStrictEqual } from "node:util";
@@ -21,6 +23,10 @@ import {
 
 /** Least time between the starts of two dumps: the first change is seen at once, a burst in steps. */
 const DUMP_INTERVAL_MS = 50;
+/** Between dumps that the kernel could not finish in one go: each may take tens of milliseconds. */
+const CHURN_INTERVAL_MS = 500;
+/** How often a dump of addresses is asked for anew before links are told without it. */
+const ADDRESS_TRIES = 2;
 /** A dump that is not answered by then is asked for again. */
 const DUMP_TIMEOUT_MS = 1000;
 const POLL_INTERVAL_MS = 1000;
@@ -37,7 +43,11 @@ export interface MonitorHandlers {
 
 interface Dump {
   stage: "links" | "addresses";
-  readonly messages: NetlinkMessage[];
+  readonly links: NetlinkMessage[];
+  addresses: NetlinkMessage[];
+  /** The addresses changed while they were dumped: some may be missing. */
+  interrupted: boolean;
+  tries: number;
 }
 
 /** Watches the interfaces until it is disposed. */
@@ -50,6 +60,9 @@ export class InterfaceMonitor implements Disposable {
   /** The dump under way. */
   #dump: Dump | null = null;
   #wanted = false;
+  /** Of the last whole dump of addresses. */
+  #addresses: readonly NetlinkMessage[] | undefined;
+  #intervalMs = DUMP_INTERVAL_MS;
   #lastStart = -Infinity;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
@@ -94,7 +107,7 @@ export class InterfaceMonitor implements Disposable {
   #request(): void {
     this.#wanted = true;
     if (this.#dump !== null || this.#closed) return;
-    const waitMs = this.#lastStart + DUMP_INTERVAL_MS - performance.now();
+    const waitMs = this.#lastStart + this.#intervalMs - performance.now();
     this.#at(Math.max(0, waitMs), () => this.#begin());
   }
 
@@ -108,7 +121,7 @@ export class InterfaceMonitor implements Disposable {
     this.#wanted = false;
     this.#lastStart = performance.now();
     this.#at(DUMP_TIMEOUT_MS, () => this.#startOver());
-    this.#dump = { stage: "links", messages: [] };
+    this.#dump = { stage: "links", links: [], addresses: [], interrupted: false, tries: 1 };
     this.#ask(encodeLinkDump);
   }
 
@@ -134,26 +147,35 @@ export class InterfaceMonitor implements Disposable {
   }
 
   #take(message: NetlinkMessage): void {
-    const isError = message.type === NETLINK_TYPE.error;
+    const dump = this.#dump;
     const isPart = (message.flags & NLM_F_MULTI) !== 0 && message.sequence === this.#sequence;
-    if (isError || (message.flags & NLM_F_DUMP_INTR) !== 0) this.#startOver();
-    else if (!isPart) this.#request();
-    else if (message.type === NETLINK_TYPE.done) this.#partDone();
-    else this.#dump?.messages.push({ ...message, payload: message.payload.slice() });
+    if (message.type === NETLINK_TYPE.error) this.#startOver();
+    else if (!isPart || dump === null) this.#request();
+    else if ((message.flags & NLM_F_DUMP_INTR) !== 0 && dump.stage === "links") this.#startOver();
+    else {
+      if ((message.flags & NLM_F_DUMP_INTR) !== 0) dump.interrupted = true;
+      if (message.type === NETLINK_TYPE.done) this.#partDone(dump);
+      else dump[dump.stage].push({ ...message, payload: message.payload.slice() });
+    }
   }
 
   /** The links are followed by the addresses, the addresses by the end. */
-  #partDone(): void {
-    const dump = this.#dump;
-    if (dump?.stage === "links") {
+  #partDone(dump: Dump): void {
+    if (dump.stage === "links" || (dump.interrupted && dump.tries < ADDRESS_TRIES)) {
+      if (dump.stage === "addresses") dump.tries++;
       dump.stage = "addresses";
+      dump.addresses = [];
+      dump.interrupted = false;
       this.#ask(encodeAddressDump);
-    } else if (dump !== null) {
-      this.#dump = null;
-      clearTimeout(this.#timer);
-      if (this.#wanted) this.#request();
-      this.#tell(collectInterfaces(dump.messages));
+      return;
     }
+    this.#dump = null;
+    clearTimeout(this.#timer);
+    this.#intervalMs = dump.interrupted ? CHURN_INTERVAL_MS : DUMP_INTERVAL_MS;
+    if (dump.interrupted) this.#wanted = true;
+    else this.#addresses = dump.addresses;
+    if (this.#wanted) this.#request();
+    this.#tell(collectInterfaces([...dump.links, ...(this.#addresses ?? dump.addresses)]));
   }
 
   // ---- files

@@ -136,7 +136,9 @@ static void prepare_slots(packet_socket* s, unsigned count) {
 /* Spreads what the kernel said of frame i over the shared arrays. */
 static void describe(packet_socket* s, unsigned i) {
   s->lengths[i] = s->in[i].msg_len;
-  s->types[i] = s->from[i].sll_pkttype;
+  /* The kernel shows a frame of a VLAN interface, its tag taken off, to the parent's sockets too. */
+  bool ours = s->from[i].sll_ifindex == (int)s->interface_index;
+  s->types[i] = ours ? s->from[i].sll_pkttype : PACKET_OTHERHOST;
   s->seconds[i] = 0;
   s->nanoseconds[i] = 0;
   struct msghdr* header = &s->in[i].msg_hdr;

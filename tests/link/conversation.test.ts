@@ -1,5 +1,7 @@
 /** Speakers in conversation over real sockets on loopback: who answers for an address. */
 import { randomBytes } from "node:crypto";
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
 import { expect, test } from "@jest/globals";
 import { address, type Address } from "../../packet/address/address.ts";
 import { parseMac, type MacAddress } from "../../packet/address/mac.ts";
@@ -86,9 +88,10 @@ class Speaker implements Disposable {
   }
 }
 
+const somePort = (): number => 20_000 + Math.floor(Math.random() * 30_000);
+
 /** Three speakers on free ports; ports are chosen at random and tried, as two runs may go on at once. */
-function startAll(keysOf: (name: string) => readonly Key[]): Speaker[] {
-  const base = 20_000 + Math.floor(Math.random() * 30_000);
+function startAll(keysOf: (name: string) => readonly Key[], base = somePort()): Speaker[] {
   const ports = new Map(NAMES.map((name, index) => [name, base + index]));
   const speakers: Speaker[] = [];
   for (const name of NAMES) speakers.push(new Speaker(name, ports, keysOf(name), () => speakers));
@@ -146,3 +149,25 @@ test("speakers with another key are strangers: refused and counted", async () =>
     for (const each of speakers) each[Symbol.dispose]();
   }
 }, 30_000);
+
+test("a speaker whose port is taken says so once, and is a member as soon as it is free", async () => {
+  const base = somePort();
+  const other = createSocket("udp4").bind(base + 1);
+  await once(other, "listening");
+  const speakers = startAll(() => [SHARED], base);
+  const [first, second] = speakers;
+  const isMember = () => first?.conversation.protocol.roster.isLive("node2");
+  try {
+    await eventually(() => expect(second?.troubles).toHaveLength(1), { deadlineMs: 20_000 });
+    expect(second?.troubles[0]).toMatch(/^UDP port \d+, ipv4: .*EADDRINUSE/);
+    await eventually(() => expect(first?.conversation.protocol.roster.isLive("node3")).toBe(true), {
+      deadlineMs: 20_000,
+    });
+    expect(isMember()).not.toBe(true);
+    await new Promise((resolve) => other.close(() => resolve(undefined)));
+    await eventually(() => expect(isMember()).toBe(true), { deadlineMs: 20_000 });
+    expect(second?.troubles).toHaveLength(1);
+  } finally {
+    for (const each of speakers) each[Symbol.dispose]();
+  }
+}, 70_000);

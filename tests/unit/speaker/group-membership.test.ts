@@ -82,3 +82,18 @@ test("closes everything at the end", () => {
   groups[Symbol.dispose]();
   expect(done).toEqual(["close 2"]);
 });
+
+test("what could not be joined is joined when interfaces are looked at again, and not left before", () => {
+  const { groups, done, state } = membership();
+  const interfaces = [{ name: "eth0", index: 2 }];
+  groups.setInterfaces(interfaces);
+  state.refuse = true;
+  groups.place(V6, ["eth0"]);
+  groups.place(OTHER, ["eth0"]);
+  groups.place(OTHER, []);
+  expect(done).toEqual([]);
+  state.refuse = false;
+  groups.setInterfaces(interfaces);
+  groups.setInterfaces(interfaces);
+  expect(done).toEqual([`join ${V6} on 2`]);
+});
