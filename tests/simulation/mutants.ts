@@ -118,12 +118,6 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "const elsewhere = this.#elsewhere(this.#context.self);",
   },
   {
-    name: "whoever missed that a member began anew is not told",
-    file: "gossip.ts",
-    find: "} else if (!isLive(record)) {",
-    replace: '} else if (record.dead || record.status === "left") {',
-  },
-  {
     name: "whoever beats only because it is beaten stays a neighbour",
     file: "watch.ts",
     find: "guest: peer?.chosen !== true,",
