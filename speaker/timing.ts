@@ -44,7 +44,7 @@ export const FIRM_MS = 2000;
 /** Each place further down waits so much longer before it steps up. */
 export const STEP_UP_MS = 250;
 /** Tries of a Query, the first of one alone, and their distance. */
-export const QUERY_TRIES = 4;
+export const QUERY_TRIES = 6;
 export const QUERY_INTERVAL_MS = 20;
 /** A giver answers so long after it lost its candidacy; a rebalancing one waits so long. */
 export const GIVING_MS = 5000;
