@@ -177,10 +177,19 @@ export class Ownership {
       for (const claim of claims.records(record.life)) {
         if (!claim.released) this.#dirty.add(claim.address);
       }
+      for (const address of this.#probes.absolve(record.links)) this.#absolved(address);
     }
     this.#orphans.lookAt(now + SCAN_MS);
     // A giver stops when the last one that could succeed it is gone.
     this.#touch(this.#givers);
+  }
+
+  /** Whoever answered for it is a member after all: a claim of its own would be known. */
+  #absolved(address: Address): void {
+    const orphan = this.#orphans.get(address);
+    if (orphan !== undefined) orphan.proofAt = this.#context.now;
+    this.#hindrances.delete(address);
+    this.#dirty.add(address);
   }
 
   /** A life is over, and with it its claims. */

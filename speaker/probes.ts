@@ -87,6 +87,20 @@ export class Probes {
     return this.#conflicts.get(address);
   }
 
+  /**
+   * These links are a member's: what was taken for a foreign host, since it was not heard, is none.
+   * @returns the addresses that are in conflict no more
+   */
+  absolve(links: readonly { readonly mac: MacAddress }[]): Address[] {
+    const absolved: Address[] = [];
+    for (const [address, by] of this.#conflicts) {
+      if (!links.some(({ mac }) => mac === by)) continue;
+      this.#conflicts.delete(address);
+      absolved.push(address);
+    }
+    return absolved;
+  }
+
   /** Looks no more after a conflict: whether it is still so has to be asked before the next use. */
   unwatch(address: Address): void {
     if (this.#conflicts.delete(address)) this.#answered.delete(address);

@@ -76,6 +76,17 @@ test("a conflict that is over is none at the next answer", () => {
   expect(probes.takeDue(nobody, true)).toEqual([]);
 });
 
+test("a host that turns out to be a member is no conflict, and asked for no more", () => {
+  const { context, probes } = setUp();
+  probes.answered(A, { taken: true, heard: true, by: FOREIGN });
+  expect(probes.absolve([{ mac: MEMBER }])).toEqual([]);
+  expect(probes.isConflict(A)).toBe(true);
+  expect(probes.absolve([{ mac: MEMBER }, { mac: FOREIGN }])).toEqual([A]);
+  expect([probes.isConflict(A), probes.isDue(A)]).toEqual([false, false]);
+  context.now = 10_000;
+  expect(probes.takeDue(nobody, true)).toEqual([]);
+});
+
 test("who looks after a conflict no more has to ask before the next use", () => {
   const { probes } = setUp();
   probes.answered(A, { taken: true, heard: true, by: FOREIGN });
