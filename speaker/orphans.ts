@@ -8,7 +8,7 @@ import type { Context } from "./context.ts";
 import type { Reply } from "./messages.ts";
 import { QUERY_INTERVAL_MS, QUERY_TRIES, STEP_UP_MS } from "./timing.ts";
 
-/** Those before a speaker that it asks; and waits for exactly, whoever has more before it first waits for so many. */
+/** So many of those before a speaker are asked; and counted at first: see {@link Orphans.reach}. */
 const PLACES = 8;
 /** In one packet. */
 const QUERY_ADDRESSES = 60;

@@ -2,8 +2,8 @@
  * Failover on the real cluster. What is asserted is what holds on a slow machine too; what was
  * measured is printed for each case, and judged by `make bench-failover`.
  *
- * `SOAK=1` (`make soak`) lasts longer: two minutes of loss, faults of every kind for two nodes, half
- * an hour of rest, five minutes of main threads that stand still, and 500 addresses at once.
+ * `SOAK=1` (`make soak`) lasts longer: two minutes of loss, faults of every kind for two nodes, five
+ * minutes of main threads that stand still, 500 addresses at once, and with both families half an hour of rest.
  *
  * On a small, busy machine a node may get no processor for half a second: then it is replaced, and
  * rightly. So how often an address moves is asserted only in the soak and with `FAILOVER=strict`, for a
